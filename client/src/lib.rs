@@ -1,0 +1,1 @@
+//! The client: wallet, packs, placement, transfer, objects.

@@ -1,0 +1,1 @@
+//! The drive: stored objects as a file system.

@@ -1,0 +1,1 @@
+//! The ledger's pure core: messages, state, rules.

@@ -1,0 +1,1 @@
+//! The market process: store, ordering, API and explorer.

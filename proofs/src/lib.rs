@@ -1,0 +1,8 @@
+//! Proof of replication and of spacetime: Poseidon2, the graph, sealing, embedding, circuits.
+//!
+//! Verifying is always compiled and is pure Rust; the feature `prove` adds sealing, embedding and
+//! proving. Nothing here knows a network, a clock or a ledger.
+
+pub mod bytes;
+pub mod node;
+pub mod sector;

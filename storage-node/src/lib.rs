@@ -1,0 +1,1 @@
+//! The provider: pieces, sectors, the pipeline, the prover.

@@ -1,0 +1,1 @@
+//! A whole network on one machine: start it, break it, look at it.
