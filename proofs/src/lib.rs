@@ -5,4 +5,6 @@
 
 pub mod bytes;
 pub mod node;
+pub mod proof;
+pub mod replica;
 pub mod sector;

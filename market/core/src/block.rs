@@ -1,0 +1,101 @@
+//! Blocks and what comes of their messages.
+
+use crate::message::{SignedMessage, Unencodable, encode};
+use crate::units::{
+    Address, BeaconKey, BeaconSignature, BlockId, Height, MessageId, Signature, TreeRoot,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a block says of itself; its hash is the block's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Its number, from 1.
+    pub height: Height,
+    /// The block before; the network id's bytes at height 1.
+    pub parent: BlockId,
+    /// The state tree's root after the parent.
+    pub state_root: TreeRoot,
+    /// `merkle-cbt` root over this block's messages.
+    pub transactions_root: TreeRoot,
+    /// `merkle-cbt` root over the parent's outcomes.
+    pub receipts_root: TreeRoot,
+    /// Milliseconds since the Unix epoch by the builder's clock; informative.
+    pub time: u64,
+    /// Who built it.
+    pub builder: Address,
+    /// The builder's BLS signature over (previous beacon, height); the beacon is its hash.
+    pub beacon: BeaconSignature,
+    /// BLAKE3 of the DAG-CBOR of the validators that may order the next block.
+    pub next_validators: TreeRoot,
+}
+
+impl Header {
+    /// The block's name.
+    ///
+    /// # Errors
+    /// A header that DAG-CBOR cannot carry.
+    pub fn id(&self) -> Result<BlockId, Unencodable> {
+        Ok(BlockId(*blake3::hash(&encode(self)?).as_bytes()))
+    }
+}
+
+/// A block: header and messages in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// What it says of itself.
+    pub header: Header,
+    /// Executed in this order.
+    pub messages: Vec<SignedMessage>,
+}
+
+/// Why a block is final. Our own versioned type: no engine's type crosses the seam.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Certificate {
+    /// Embedded ordering: the single signer's signature over the header.
+    #[serde(rename = "embedded/1")]
+    Embedded {
+        /// ed25519 under [`crate::message::SigningContext::Block`].
+        signature: Signature,
+    },
+}
+
+/// A block with its certificate: what is stored, served and audited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertifiedBlock {
+    /// The block.
+    pub block: Block,
+    /// Why it is final.
+    pub certificate: Certificate,
+}
+
+/// Who orders blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validator {
+    /// Its consensus key.
+    pub key: Address,
+    /// Its beacon key.
+    pub beacon: BeaconKey,
+    /// Proof that it holds the beacon key: a signature with it over the key itself.
+    pub possession: BeaconSignature,
+    /// Its power.
+    pub power: u64,
+}
+
+/// What came of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which message.
+    pub message: MessageId,
+    /// Done, or refused and why; a refused body costs its fee all the same.
+    pub result: OutcomeResult,
+}
+
+/// Done or refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeResult {
+    /// Executed.
+    Done,
+    /// Refused, in one sentence.
+    Refused(String),
+}

@@ -1,0 +1,140 @@
+//! The numbers of the rules, fixed in genesis (PROTOCOL, *Parameters*).
+
+use crate::units::{Amount, Blocks, Periods};
+use holdfast_proofs::sector::SectorClass;
+use serde::{Deserialize, Serialize};
+
+/// Every number that a rule uses. Tests may define further sets, never weaker code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Milliseconds between blocks, by the builder's clock.
+    pub block_interval_ms: u64,
+    /// Blocks in a proving period.
+    pub period: Blocks,
+    /// Deadlines in a period; the period is a multiple of it.
+    pub deadlines: u32,
+    /// Sector classes that may be sealed.
+    pub classes: Vec<SectorClass>,
+    /// Beacon delay D: a challenge is drawn at least this many blocks after what it challenges.
+    pub beacon_delay: Blocks,
+    /// A ticket may be at most this old at the pre-commit.
+    pub ticket_age: Blocks,
+    /// A seal proof is due this many blocks after the pre-commit.
+    pub seal_due: Blocks,
+    /// Challenges of a seal.
+    pub seal_challenges: u32,
+    /// Challenges of an embed over the changed groups, at least.
+    pub embed_challenges: u32,
+    /// Challenges of an embed in each piece of a changed group, at least.
+    pub embed_challenges_per_piece: u32,
+    /// Seal challenges in one Groth16 proof.
+    pub seal_challenges_per_proof: u32,
+    /// Embed challenges in one Groth16 proof.
+    pub embed_challenges_per_proof: u32,
+    /// Faulty periods before termination.
+    pub faults_to_termination: Periods,
+    /// An embed is to be proven this long after its deal set's inclusion.
+    pub promise: Blocks,
+    /// `CommitReplica` is due this long after `CommitEmbed`.
+    pub replica_due: Blocks,
+    /// `ProveEmbed` is due this long after `CommitReplica`.
+    pub embed_due: Blocks,
+    /// `AnswerOpening` is due this long after `DemandOpening`.
+    pub opening_due: Blocks,
+    /// How long after the end of a deal or sector its collateral stays.
+    pub dispute_window: Blocks,
+    /// Tree levels of the largest aligned subtree of a piece (the group of the smallest class).
+    pub piece_levels: u32,
+    /// Prices, collateral and rewards.
+    pub economy: Economy,
+}
+
+/// What things cost and pay. The reasons stand in `docs/ECONOMY.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Economy {
+    /// The least fee of a message.
+    pub minimum_fee: Amount,
+    /// Added to the least fee for each started KiB of the message.
+    pub fee_per_kib: Amount,
+    /// Collateral a GiB of proven capacity.
+    pub collateral_per_gib: Amount,
+    /// Collateral a GiB of bytes under deals, on top.
+    pub deal_collateral_per_gib: Amount,
+    /// The least collateral of a provider.
+    pub minimum_collateral: Amount,
+    /// Deposit of a pre-commit, burnt when no proof follows.
+    pub seal_deposit: Amount,
+    /// Deposit of an embed, burnt when it is abandoned.
+    pub embed_deposit: Amount,
+    /// Deposit of a demanded opening: to the provider when it answers, back when it does not.
+    pub opening_deposit: Amount,
+    /// Fee of a faulty sector, a GiB and period.
+    pub fault_fee_per_gib: Amount,
+    /// Minted in period 0, over all proven capacity, deals weighing more.
+    pub reward_per_period: Amount,
+    /// The most that a GiB of proven capacity earns a period, so that a small network is not flooded.
+    pub reward_cap_per_gib: Amount,
+    /// After so many periods the reward of a period halves.
+    pub reward_halving: Periods,
+    /// Weight of a byte under a deal, in tenths of an empty one's.
+    pub deal_weight_tenths: u64,
+    /// Rewards vest over so many periods.
+    pub vesting: Periods,
+    /// Share of a deal's payment that is burnt, in thousandths.
+    pub burn_thousandths: u64,
+}
+
+impl Parameters {
+    /// A development network: seconds where `main` has days, and far fewer challenges.
+    pub fn dev() -> Self {
+        Self {
+            block_interval_ms: 1_000,
+            period: Blocks(30),
+            deadlines: 3,
+            classes: vec![SectorClass::Mib8, SectorClass::Mib64],
+            beacon_delay: Blocks(2),
+            ticket_age: Blocks(300),
+            seal_due: Blocks(600),
+            seal_challenges: 2,
+            embed_challenges: 8,
+            embed_challenges_per_piece: 1,
+            seal_challenges_per_proof: 2,
+            embed_challenges_per_proof: 8,
+            faults_to_termination: Periods(3),
+            promise: Blocks(90),
+            replica_due: Blocks(30),
+            embed_due: Blocks(30),
+            opening_due: Blocks(60),
+            dispute_window: Blocks(10),
+            piece_levels: 4,
+            economy: Economy::dev(),
+        }
+    }
+
+    /// Blocks from one deadline's opening to the next.
+    pub fn deadline_blocks(&self) -> Blocks {
+        Blocks(self.period.0 / u64::from(self.deadlines.max(1)))
+    }
+}
+
+impl Economy {
+    fn dev() -> Self {
+        Self {
+            minimum_fee: Amount(1_000_000),
+            fee_per_kib: Amount(100_000),
+            collateral_per_gib: Amount::hold(100),
+            deal_collateral_per_gib: Amount::hold(200),
+            minimum_collateral: Amount::hold(10),
+            seal_deposit: Amount::hold(1),
+            embed_deposit: Amount::hold(1),
+            opening_deposit: Amount::hold(1),
+            fault_fee_per_gib: Amount::hold(20),
+            reward_per_period: Amount::hold(50),
+            reward_cap_per_gib: Amount::hold(50),
+            reward_halving: Periods(1_000_000),
+            deal_weight_tenths: 20,
+            vesting: Periods(10),
+            burn_thousandths: 100,
+        }
+    }
+}
