@@ -7,4 +7,5 @@ pub mod bytes;
 pub mod node;
 pub mod proof;
 pub mod replica;
+pub mod poseidon2;
 pub mod sector;
