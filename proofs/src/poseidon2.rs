@@ -185,8 +185,8 @@ fn external<F: PrimeField, const T: usize>(state: &mut [F; T]) {
         let row = [d2_ab + second, second, b2_cd + fourth, fourth];
         for i in 0..4 {
             sums[i] += &row[i];
-            four[i] = row[i];
         }
+        four.copy_from_slice(&row);
     }
     for four in state.chunks_exact_mut(4) {
         for i in 0..4 {

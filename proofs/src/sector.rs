@@ -146,7 +146,7 @@ impl Group {
 
     /// Every group, in order.
     pub fn all() -> impl Iterator<Item = Group> {
-        (0..GROUPS as u8).map(Group)
+        (0..64).map(Group)
     }
 
     /// The index, 0 to 63.
@@ -183,7 +183,7 @@ impl Lane {
 
     /// Every lane, in order.
     pub fn all() -> impl Iterator<Item = Lane> {
-        (0..ARITY as u8).map(Lane)
+        (0..8).map(Lane)
     }
 
     /// The index, 0 to 7.
