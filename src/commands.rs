@@ -1,0 +1,3 @@
+//! The command groups, one file each.
+
+pub mod params;
