@@ -4,8 +4,10 @@
 //! proving. Nothing here knows a network, a clock or a ledger.
 
 pub mod bytes;
+pub mod challenge;
+pub mod graph;
 pub mod node;
+pub mod poseidon2;
 pub mod proof;
 pub mod replica;
-pub mod poseidon2;
 pub mod sector;

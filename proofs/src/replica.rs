@@ -28,6 +28,11 @@ pub struct ReplicaSeed {
 pub const PROTOCOL_VERSION: u32 = 1;
 
 impl ReplicaId {
+    /// The element itself.
+    pub const fn node(self) -> Node {
+        self.0
+    }
+
     /// Derives the id of one sector.
     pub fn derive(seed: &ReplicaSeed) -> Self {
         ReplicaId(Node::derive(
@@ -41,5 +46,51 @@ impl ReplicaId {
                 &seed.ticket,
             ],
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_seed_changes_the_id() {
+        let seed = ReplicaSeed {
+            network: [1; 32],
+            class: SectorClass::Mib8,
+            provider: 2,
+            number: 3,
+            ticket: [4; 32],
+        };
+        let others = [
+            ReplicaSeed {
+                network: [9; 32],
+                ..seed
+            },
+            ReplicaSeed {
+                class: SectorClass::Mib64,
+                ..seed
+            },
+            ReplicaSeed {
+                provider: 9,
+                ..seed
+            },
+            ReplicaSeed { number: 9, ..seed },
+            ReplicaSeed {
+                ticket: [9; 32],
+                ..seed
+            },
+        ];
+        for other in others {
+            assert_ne!(
+                ReplicaId::derive(&seed),
+                ReplicaId::derive(&other),
+                "{other:?}"
+            );
+        }
+        assert_eq!(
+            ReplicaId::derive(&seed).node().to_string(),
+            "3f4e6def4660329b7e1856426b5be2cfa73e45b0f9a7a340d5523954dc913d69"
+        );
     }
 }
