@@ -13,8 +13,8 @@
 //! may differ by one bit, which makes it a permutation of exactly the class's nodes: there is
 //! nothing to walk over.
 
-// Every index is masked to the table's length, which is a power of two.
-#![allow(clippy::indexing_slicing)]
+// Every index is masked to the table's length, which is a power of two of at most 2^15.
+#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use crate::node::derive_reader;
 use crate::replica::PROTOCOL_VERSION;
@@ -200,7 +200,6 @@ impl Permutation {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
     use super::*;
 
     fn invert(permutation: &Permutation, output: u64) -> u64 {

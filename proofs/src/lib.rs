@@ -11,3 +11,4 @@ pub mod poseidon2;
 pub mod proof;
 pub mod replica;
 pub mod sector;
+pub mod tree;

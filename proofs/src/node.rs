@@ -16,6 +16,14 @@ pub struct Node([u8; 32]);
 )]
 pub struct NonCanonical;
 
+/// The group order r, most significant word first.
+const ORDER: [u64; 4] = [
+    0x73ed_a753_299d_7d48,
+    0x3339_d808_09a1_d805,
+    0x53bd_a402_fffe_5bfe,
+    0xffff_ffff_0000_0001,
+];
+
 impl Node {
     /// The zero element: what fills a sector before data does.
     pub const ZERO: Node = Node([0; 32]);
@@ -25,8 +33,14 @@ impl Node {
     /// # Errors
     /// [`NonCanonical`] where the integer is not below r.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, NonCanonical> {
-        let scalar: Option<bls12_381::Scalar> = bls12_381::Scalar::from_repr(bytes).into();
-        scalar.map(|_| Node(bytes)).ok_or(NonCanonical)
+        // Words from the most significant down, compared as the integers they are.
+        let (words, _) = bytes.as_chunks::<8>();
+        let value = words.iter().rev().map(|word| u64::from_le_bytes(*word));
+        if value.lt(ORDER) {
+            Ok(Node(bytes))
+        } else {
+            Err(NonCanonical)
+        }
     }
 
     /// The canonical little-endian bytes.

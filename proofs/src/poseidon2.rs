@@ -95,6 +95,11 @@ pub fn hash8_nodes(children: &[Node; 8]) -> Node {
     Node::from_scalar(&hash8(&children.map(|child| child.to_scalar::<Native>())))
 }
 
+/// Compresses each family of eight: a whole level of a tree.
+pub fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
+    families.iter().map(hash8_nodes).collect()
+}
+
 /// Compresses sixteen nodes to one: the step of a label.
 pub fn hash16_nodes(inputs: &[Node; 16]) -> Node {
     Node::from_scalar(&hash16(&inputs.map(|input| input.to_scalar::<Native>())))
