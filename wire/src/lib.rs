@@ -1,1 +1,9 @@
 //! What both ends of a connection speak and do: identities, QUIC, packs, erasure code, transfer, the ledger's API.
+
+pub mod folder;
+pub mod keys;
+pub mod ledger;
+pub mod network;
+pub mod protocol;
+
+mod atomic;

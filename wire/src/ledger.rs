@@ -1,0 +1,361 @@
+//! The ledger's HTTP API, typed: one method an end point, and a sender that fetches nonces,
+//! computes fees, signs, submits and waits.
+
+pub mod sender;
+pub mod types;
+
+pub use sender::{SendError, Sender};
+pub use types::{
+    AccountView, ApiError, BeaconView, LedgerStatus, MessageStatus, ProviderDeal, Submitted,
+};
+
+use holdfast_market_core::block::{CertifiedBlock, Outcome};
+use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::message::{SignedMessage, Undecodable, Unencodable, decode, encode};
+use holdfast_market_core::state::{DealSet, Name, Provider, Sector, Supply};
+use holdfast_market_core::units::{
+    Address, Beacon, Height, MessageId, PackId, ProviderId, SectorId,
+};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The most bytes of one answer that are read: a page of blocks is 16 MiB at most.
+const ANSWER_LIMIT: usize = 24 << 20;
+/// The ledger holds a long poll for 20 s; this leaves it time to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// A ledger that does not take a connection in this time is not there.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Why the ledger gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The address of the API is no URL.
+    #[error("`{0}` is not an address of a ledger's API; one looks like http://127.0.0.1:8000")]
+    Address(String),
+    /// Nobody answers.
+    #[error("the ledger at {api} does not answer ({reason}); see whether `holdfast market run` is running there")]
+    Unreachable {
+        /// Where.
+        api: String,
+        /// What the connection says.
+        reason: String,
+    },
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The ledger refuses; its own sentence.
+    #[error("{sentence}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What the ledger says.
+        sentence: String,
+    },
+    /// An answer that is none.
+    #[error("the ledger at {api} gave an answer that cannot be understood ({reason}); see whether it is of the same version")]
+    Malformed {
+        /// Where.
+        api: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value that DAG-CBOR cannot carry.
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
+}
+
+impl LedgerError {
+    /// Whether asking again later may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+}
+
+/// A client of one ledger's API.
+#[derive(Clone, Debug)]
+pub struct LedgerClient {
+    http: reqwest::Client,
+    api: String,
+}
+
+impl LedgerClient {
+    /// A client of the API at `api`, for example `http://127.0.0.1:8000`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// Text that is no `http` address.
+    pub fn new(api: &str) -> Result<Self, LedgerError> {
+        let bad_address = || LedgerError::Address(api.chars().take(200).collect());
+        let url = reqwest::Url::parse(api).map_err(|_| bad_address())?;
+        if url.scheme() != "http" || url.host_str().is_none() {
+            return Err(bad_address());
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIME)
+            .timeout(ANSWER_TIME)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|_| bad_address())?;
+        Ok(Self {
+            http,
+            api: api.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Where it asks.
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Where the ledger stands.
+    ///
+    /// # Errors
+    /// Those of every method here: no answer, a refusal, or an answer that cannot be understood.
+    pub async fn status(&self) -> Result<LedgerStatus, LedgerError> {
+        self.json("/v1/status").await
+    }
+
+    /// Where the ledger stands once it has reached a height, or after 20 s.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn wait(&self, height: Height) -> Result<LedgerStatus, LedgerError> {
+        self.json(&format!("/v1/wait?height={height}")).await
+    }
+
+    /// Waits for a height, however long it takes; failing answers are errors.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn wait_until(&self, height: Height) -> Result<LedgerStatus, LedgerError> {
+        loop {
+            let status = self.wait(height).await?;
+            if status.height >= height {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// The genesis.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn genesis(&self) -> Result<Genesis, LedgerError> {
+        let bytes = self.get("/v1/genesis").await?;
+        decode("genesis", &bytes).map_err(|error| self.undecodable(&error))
+    }
+
+    /// The DAG-CBOR of the verifying keys.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn verifying_keys(&self) -> Result<Vec<u8>, LedgerError> {
+        self.get("/v1/verifying-keys").await
+    }
+
+    /// Blocks from a height on, at most `limit` (64 at most), fewer where they are large.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn blocks(
+        &self,
+        from: Height,
+        limit: u32,
+    ) -> Result<Vec<CertifiedBlock>, LedgerError> {
+        let bytes = self
+            .get(&format!("/v1/blocks?from={from}&limit={limit}"))
+            .await?;
+        decode("list of blocks", &bytes).map_err(|error| self.undecodable(&error))
+    }
+
+    /// What came of the messages of a block.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn outcomes(&self, height: Height) -> Result<Vec<Outcome>, LedgerError> {
+        self.json(&format!("/v1/outcomes/{height}")).await
+    }
+
+    /// Hands a message to the ledger; it is not executed yet.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`]; a message that is not admitted is [`LedgerError::Refused`].
+    pub async fn submit(&self, message: &SignedMessage) -> Result<MessageId, LedgerError> {
+        let request = self
+            .http
+            .post(format!("{}/v1/messages", self.api))
+            .body(encode(message)?);
+        let bytes = self.answer(request).await?;
+        self.parse::<Submitted>(&bytes)
+            .map(|submitted| submitted.id)
+    }
+
+    /// What became of a message.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn message(&self, id: MessageId) -> Result<MessageStatus, LedgerError> {
+        self.json(&format!("/v1/messages/{id}")).await
+    }
+
+    /// An account; one that was never paid is empty.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn account(&self, address: Address) -> Result<AccountView, LedgerError> {
+        self.json(&format!("/v1/accounts/{address}")).await
+    }
+
+    /// The beacon of a height.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn beacon(&self, height: Height) -> Result<Beacon, LedgerError> {
+        let view: BeaconView = self.json(&format!("/v1/beacon/{height}")).await?;
+        Ok(view.beacon)
+    }
+
+    /// Every provider.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn providers(&self) -> Result<Vec<Provider>, LedgerError> {
+        self.json("/v1/providers").await
+    }
+
+    /// One provider.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn provider(&self, id: ProviderId) -> Result<Provider, LedgerError> {
+        self.json(&format!("/v1/providers/{id}")).await
+    }
+
+    /// A provider's sectors.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn sectors(&self, id: ProviderId) -> Result<Vec<Sector>, LedgerError> {
+        self.json(&format!("/v1/providers/{id}/sectors")).await
+    }
+
+    /// A provider's deals.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn provider_deals(&self, id: ProviderId) -> Result<Vec<ProviderDeal>, LedgerError> {
+        self.json(&format!("/v1/providers/{id}/deals")).await
+    }
+
+    /// One sector.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn sector(&self, id: SectorId) -> Result<Sector, LedgerError> {
+        self.json(&format!("/v1/sectors/{id}")).await
+    }
+
+    /// One deal set.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn deal_set(&self, pack: PackId) -> Result<DealSet, LedgerError> {
+        self.json(&format!("/v1/deal-sets/{pack}")).await
+    }
+
+    /// The deal sets of an owner.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn deal_sets_of(&self, owner: Address) -> Result<Vec<DealSet>, LedgerError> {
+        self.json(&format!("/v1/deal-sets?owner={owner}")).await
+    }
+
+    /// What a name points at.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn name(&self, owner: Address, label: &str) -> Result<Name, LedgerError> {
+        let mut url = reqwest::Url::parse(&self.api)
+            .map_err(|_| LedgerError::Address(self.api.clone()))?;
+        url.path_segments_mut()
+            .map_err(|()| LedgerError::Address(self.api.clone()))?
+            .pop_if_empty()
+            .extend(["v1", "names", &owner.to_string(), label]);
+        let bytes = self.answer(self.http.get(url)).await?;
+        self.parse(&bytes)
+    }
+
+    /// The token's books.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn supply(&self) -> Result<Supply, LedgerError> {
+        self.json("/v1/supply").await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, LedgerError> {
+        let bytes = self.get(path).await?;
+        self.parse(&bytes)
+    }
+
+    async fn get(&self, path: &str) -> Result<Vec<u8>, LedgerError> {
+        self.answer(self.http.get(format!("{}{path}", self.api)))
+            .await
+    }
+
+    /// Asks, reads at most [`ANSWER_LIMIT`] bytes, and turns a failing status into its sentence.
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, LedgerError> {
+        let unreachable = |error: reqwest::Error| LedgerError::Unreachable {
+            api: self.api.clone(),
+            reason: root_cause(&error),
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if bytes.len().saturating_add(chunk.len()) > ANSWER_LIMIT {
+                return Err(self.malformed(format!("it is longer than {ANSWER_LIMIT} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let mut sentence = serde_json::from_slice::<ApiError>(&bytes)
+            .map_or_else(|_| format!("the ledger answers {status}"), |body| body.error);
+        crate::protocol::truncate(&mut sentence, 1000);
+        Err(match status.as_u16() {
+            404 => LedgerError::NotFound(sentence),
+            status => LedgerError::Refused { status, sentence },
+        })
+    }
+
+    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, LedgerError> {
+        serde_json::from_slice(bytes).map_err(|error| self.malformed(error.to_string()))
+    }
+
+    fn undecodable(&self, error: &Undecodable) -> LedgerError {
+        self.malformed(error.to_string())
+    }
+
+    fn malformed(&self, reason: String) -> LedgerError {
+        LedgerError::Malformed {
+            api: self.api.clone(),
+            reason,
+        }
+    }
+}
+
+/// The innermost reason: `connection refused` rather than `error sending request`.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,92 @@
+//! The JSON shapes of the API that are no objects of the core's own.
+
+use holdfast_market_core::block::OutcomeResult;
+use holdfast_market_core::message::ShardTerms;
+use holdfast_market_core::state::Deal;
+use holdfast_market_core::units::{
+    Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot,
+};
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`: where the ledger stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// The network's id.
+    pub network: NetworkId,
+    /// The network's name.
+    pub name: String,
+    /// The last block's height; 0 before the first.
+    pub height: Height,
+    /// Its time, in milliseconds since the Unix epoch.
+    pub time: u64,
+    /// Its id; the network's id before the first block.
+    pub header_id: BlockId,
+    /// Messages that wait for a block.
+    pub pending: u64,
+}
+
+/// `GET /v1/accounts/{hex}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// What it can spend.
+    pub balance: Amount,
+    /// The number that its next message carries by the ledger's state.
+    pub nonce: u64,
+    /// The same, counting the messages that wait for a block.
+    pub next_nonce: u64,
+}
+
+/// `GET /v1/beacon/{height}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeaconView {
+    /// The beacon.
+    pub beacon: Beacon,
+}
+
+/// Answer to `POST /v1/messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Under which its outcome is looked up.
+    pub id: MessageId,
+}
+
+/// `GET /v1/messages/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// Never seen, or forgotten.
+    Unknown,
+    /// Waits for a block.
+    Pending,
+    /// In a block.
+    Included {
+        /// Which.
+        height: Height,
+        /// What came of it.
+        result: OutcomeResult,
+    },
+}
+
+/// One element of `GET /v1/providers/{id}/deals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderDeal {
+    /// The deal.
+    pub id: DealId,
+    /// BLAKE3 of the shard.
+    pub root: ShardRoot,
+    /// Bytes of the shard.
+    pub length: ByteCount,
+    /// On what terms.
+    pub terms: ShardTerms,
+    /// When the deal set was included.
+    pub at: Height,
+    /// Where it stands.
+    pub deal: Deal,
+}
+
+/// The body of every failing answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// One sentence.
+    pub error: String,
+}
