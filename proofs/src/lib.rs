@@ -5,10 +5,18 @@
 
 pub mod bytes;
 pub mod challenge;
+#[cfg(feature = "prove")]
+pub mod circuit;
 pub mod graph;
+mod groth16;
+pub mod keys;
+pub mod label;
 pub mod node;
+pub mod packing;
 pub mod poseidon2;
 pub mod proof;
 pub mod replica;
 pub mod sector;
+pub mod statement;
 pub mod tree;
+pub mod verify;

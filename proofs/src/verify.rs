@@ -1,0 +1,342 @@
+//! Verifying: always in pure Rust (`bls12_381`), with feature `prove` also in assembly (`blstrs`).
+//!
+//! A batch takes its coefficients from a hash of all keys, inputs and proofs, because the ledger
+//! has no randomness of its own; on failure it bisects down to the proofs that do not hold.
+
+use crate::groth16::{Item, Key, PointError, all_hold, read_proof, scalars};
+use crate::keys::VerifyingKeys;
+use crate::node::{Node, derive_reader};
+use crate::proof::{Circuit, CircuitId, ProofBytes};
+use crate::sector::SectorClass;
+use crate::statement::{Statement, StatementError};
+use ff::PrimeField;
+use pairing::MultiMillerLoop;
+use std::collections::BTreeMap;
+
+/// A set of verifying keys that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A key's bytes are no verifying key.
+    #[error("the verifying key of {id} cannot be read, a point in it is wrong: {why}")]
+    Point {
+        /// The circuit.
+        id: CircuitId,
+        /// What is wrong with a point of it.
+        why: PointError,
+    },
+    /// A key takes another number of public inputs than its circuit has.
+    #[error("the verifying key of {id} takes {found} public inputs, its circuit has {expected}")]
+    InputCount {
+        /// The circuit.
+        id: CircuitId,
+        /// Public inputs of the circuit.
+        expected: usize,
+        /// Public inputs that the key takes.
+        found: usize,
+    },
+    /// Two keys for the same circuit and class: a proof would not say which is meant.
+    #[error(
+        "{first} and {second} are both there; a network has one size of proof for each circuit and class"
+    )]
+    Ambiguous {
+        /// One of them.
+        first: CircuitId,
+        /// The other.
+        second: CircuitId,
+    },
+}
+
+/// Why proofs do not show a statement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// The network has no key for the statement.
+    #[error("there is no verifying key for the {circuit} circuit of class {class}")]
+    MissingKey {
+        /// The circuit.
+        circuit: Circuit,
+        /// The class.
+        class: SectorClass,
+    },
+    /// The statement cannot be proven at all.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// Too many or too few proofs.
+    #[error("the statement takes {expected} proofs, {found} were given")]
+    ProofCount {
+        /// Proofs that the statement takes.
+        expected: usize,
+        /// Proofs that were given.
+        found: usize,
+    },
+    /// A proof's bytes are no proof.
+    #[error("point {point} of proof {proof} is wrong: {why}")]
+    Point {
+        /// Which proof.
+        proof: usize,
+        /// Which of its points: A, B or C.
+        point: char,
+        /// What is wrong with it.
+        why: PointError,
+    },
+    /// The equation does not hold.
+    #[error("proof {proof} does not show the statement")]
+    Refused {
+        /// Which proof.
+        proof: usize,
+    },
+    /// The two libraries disagree, which is a defect in one of them.
+    #[error("the two pairing libraries disagree on the proofs; do not rely on either")]
+    Disagreement,
+}
+
+/// The keys of a network, ready for use.
+pub struct Verifier {
+    digest: [u8; 32],
+    pure: Keys<bls12_381::Bls12>,
+    #[cfg(feature = "prove")]
+    blst: Keys<blstrs::Bls12>,
+}
+
+impl Verifier {
+    /// Reads every key.
+    ///
+    /// # Errors
+    /// A key that is malformed or does not fit its circuit, or two for one circuit and class.
+    pub fn from_keys(keys: &VerifyingKeys) -> Result<Self, KeyError> {
+        Ok(Self {
+            digest: keys.digest(),
+            pure: Keys::read(keys)?,
+            #[cfg(feature = "prove")]
+            blst: Keys::read(keys)?,
+        })
+    }
+
+    /// Challenges in one proof of that circuit and class, where there is a key.
+    pub fn per_proof(&self, circuit: Circuit, class: SectorClass) -> Option<u32> {
+        self.pure
+            .find(circuit, class)
+            .map(|entry| entry.id.per_proof)
+    }
+
+    /// Whether the proofs show the statement, in pure Rust.
+    ///
+    /// # Errors
+    /// The reason why they do not.
+    pub fn verify(&self, statement: &Statement, proofs: &[ProofBytes]) -> Result<(), VerifyError> {
+        self.pure.verify(statement, proofs)
+    }
+
+    /// Verifies many statements at once, in pure Rust; one answer for each.
+    pub fn verify_batch(
+        &self,
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Vec<Result<(), VerifyError>> {
+        self.pure.verify_batch(&self.digest, batch)
+    }
+
+    /// As [`Self::verify`], with blstrs.
+    ///
+    /// # Errors
+    /// The reason why the proofs do not show the statement.
+    #[cfg(feature = "prove")]
+    pub fn verify_blst(
+        &self,
+        statement: &Statement,
+        proofs: &[ProofBytes],
+    ) -> Result<(), VerifyError> {
+        self.blst.verify(statement, proofs)
+    }
+
+    /// As [`Self::verify_batch`], with blstrs.
+    #[cfg(feature = "prove")]
+    pub fn verify_batch_blst(
+        &self,
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Vec<Result<(), VerifyError>> {
+        self.blst.verify_batch(&self.digest, batch)
+    }
+
+    /// Verifies with both libraries.
+    ///
+    /// # Errors
+    /// The reason that both give, or [`VerifyError::Disagreement`].
+    #[cfg(feature = "prove")]
+    pub fn verify_both(
+        &self,
+        statement: &Statement,
+        proofs: &[ProofBytes],
+    ) -> Result<(), VerifyError> {
+        let pure = self.verify(statement, proofs);
+        if pure == self.verify_blst(statement, proofs) {
+            pure
+        } else {
+            Err(VerifyError::Disagreement)
+        }
+    }
+}
+
+/// One key and its circuit.
+struct Entry<E: MultiMillerLoop> {
+    id: CircuitId,
+    number: usize,
+    key: Key<E>,
+}
+
+/// The keys in one library's form.
+struct Keys<E: MultiMillerLoop> {
+    keys: BTreeMap<(Circuit, SectorClass), Entry<E>>,
+}
+
+impl<E> Keys<E>
+where
+    E: MultiMillerLoop,
+    E::Fr: PrimeField<Repr = [u8; 32]>,
+{
+    fn read(source: &VerifyingKeys) -> Result<Self, KeyError> {
+        let mut keys: BTreeMap<_, Entry<E>> = BTreeMap::new();
+        for (number, (id, bytes)) in source.iter().enumerate() {
+            let key = Key::read(bytes).map_err(|why| KeyError::Point { id, why })?;
+            if key.input_count() != id.public_input_count() {
+                return Err(KeyError::InputCount {
+                    id,
+                    expected: id.public_input_count(),
+                    found: key.input_count(),
+                });
+            }
+            let entry = Entry { id, number, key };
+            if let Some(first) = keys.insert((id.circuit, id.class), entry) {
+                return Err(KeyError::Ambiguous {
+                    first: first.id,
+                    second: id,
+                });
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    fn find(&self, circuit: Circuit, class: SectorClass) -> Option<&Entry<E>> {
+        self.keys.get(&(circuit, class))
+    }
+
+    /// The proofs with their keys and inputs. The first fault in the order statement, count,
+    /// points is the one reported.
+    fn items(
+        &self,
+        statement: &Statement,
+        proofs: &[ProofBytes],
+    ) -> Result<Vec<(Item<'_, E>, Vec<Node>)>, VerifyError> {
+        let (circuit, class) = (statement.circuit(), statement.class());
+        let entry = self
+            .find(circuit, class)
+            .ok_or(VerifyError::MissingKey { circuit, class })?;
+        let expected = statement.proof_count(entry.id.per_proof)?;
+        if proofs.len() != expected {
+            return Err(VerifyError::ProofCount {
+                expected,
+                found: proofs.len(),
+            });
+        }
+        let inputs = statement.public_inputs(entry.id.per_proof)?;
+        proofs
+            .iter()
+            .zip(inputs)
+            .enumerate()
+            .map(|(proof, (bytes, nodes))| {
+                let item = Item {
+                    key: &entry.key,
+                    key_number: entry.number,
+                    proof: read_proof(bytes).map_err(|(point, why)| VerifyError::Point {
+                        proof,
+                        point,
+                        why,
+                    })?,
+                    inputs: scalars(&nodes),
+                    coefficient: 1,
+                };
+                Ok((item, nodes))
+            })
+            .collect()
+    }
+
+    fn verify(&self, statement: &Statement, proofs: &[ProofBytes]) -> Result<(), VerifyError> {
+        for (proof, (item, _)) in self.items(statement, proofs)?.iter().enumerate() {
+            if !item.holds() {
+                return Err(VerifyError::Refused { proof });
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_batch(
+        &self,
+        digest: &[u8; 32],
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Vec<Result<(), VerifyError>> {
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut items = Vec::new();
+        // For each item: the statement that it belongs to, and which of its proofs it is.
+        let mut places = Vec::new();
+        let mut transcript = blake3::Hasher::new();
+        for (statement_number, (statement, proofs)) in batch.iter().enumerate() {
+            answers.push(match self.items(statement, proofs) {
+                Err(error) => Err(error),
+                Ok(found) => {
+                    for (number, ((item, nodes), bytes)) in
+                        found.into_iter().zip(proofs).enumerate()
+                    {
+                        transcript.update(&(item.key_number as u64).to_le_bytes());
+                        transcript.update(&(nodes.len() as u64).to_le_bytes());
+                        for node in &nodes {
+                            transcript.update(node.as_bytes());
+                        }
+                        transcript.update(bytes.as_bytes());
+                        places.push((statement_number, number));
+                        items.push(item);
+                    }
+                    Ok(())
+                }
+            });
+        }
+        let mut reader = derive_reader(
+            "holdfast 2026 batch coefficients v1",
+            &[digest, transcript.finalize().as_bytes()],
+        );
+        for item in &mut items {
+            let mut bytes = [0u8; 16];
+            reader.fill(&mut bytes);
+            item.coefficient = u128::from_le_bytes(bytes).max(1);
+        }
+        let mut refused = Vec::new();
+        bisect(&items, 0, &mut refused);
+        for number in refused {
+            if let Some((statement, proof)) = places.get(number)
+                && let Some(answer) = answers.get_mut(*statement)
+                && answer.is_ok()
+            {
+                *answer = Err(VerifyError::Refused { proof: *proof });
+            }
+        }
+        answers
+    }
+}
+
+/// Finds, in order, the items whose equations do not hold. A good batch costs one check; every bad
+/// proof costs a path of halves down to it.
+fn bisect<E: MultiMillerLoop>(items: &[Item<'_, E>], offset: usize, refused: &mut Vec<usize>) {
+    match items {
+        [] => {}
+        [item] => {
+            if !item.holds() {
+                refused.push(offset);
+            }
+        }
+        _ => {
+            if !all_hold(items) {
+                let middle = items.len() / 2;
+                let (left, right) = items.split_at(middle);
+                bisect(left, offset, refused);
+                bisect(right, offset + middle, refused);
+            }
+        }
+    }
+}
