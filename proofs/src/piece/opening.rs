@@ -82,7 +82,7 @@ impl QuadOpening {
 
     /// The root that this leads to from the quad of that index in its subtree.
     pub fn root(&self, quad: u64) -> Node {
-        let (low, high) = if quad % 2 == 0 {
+        let (low, high) = if quad.is_multiple_of(2) {
             (&self.nodes, &self.others)
         } else {
             (&self.others, &self.nodes)
