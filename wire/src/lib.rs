@@ -5,5 +5,6 @@ pub mod keys;
 pub mod ledger;
 pub mod network;
 pub mod protocol;
+pub mod quic;
 
 mod atomic;

@@ -1,0 +1,256 @@
+//! Bodies: exactly the stated bytes, in time, read and written piece by piece.
+
+use bytes::Bytes;
+use holdfast_market_core::units::ByteCount;
+use quinn::{RecvStream, SendStream, VarInt};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// The most bytes handed out at once.
+const PIECE: usize = 64 << 10;
+/// A body may take this long, and as long again as it takes at [`SLOWEST`].
+const GRACE: Duration = Duration::from_secs(30);
+/// Bytes a second below which a peer only holds a stream open.
+const SLOWEST: u64 = 16 << 10;
+/// No single piece may take longer.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It ended early.
+    #[error("the body ended {missing} bytes before its stated length")]
+    Short {
+        /// How many bytes are missing.
+        missing: u64,
+    },
+    /// It goes on.
+    #[error("the body is longer than its stated length")]
+    Long,
+    /// It came too slowly.
+    #[error("the body stalled with {missing} bytes to come")]
+    Stalled {
+        /// How many bytes are missing.
+        missing: u64,
+    },
+    /// The stream broke.
+    #[error("the stream broke inside the body: {0}")]
+    Broken(String),
+}
+
+/// A body as its reader sees it: from a peer, or from this process.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    left: u64,
+    length: u64,
+    // Bytes taken from the source and not handed out yet.
+    rest: Bytes,
+    ended: bool,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stream(RecvStream),
+    Channel(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    pub(crate) fn from_stream(stream: RecvStream, length: ByteCount) -> Self {
+        Self::new(Source::Stream(stream), length)
+    }
+
+    /// A body whose bytes come from this process: the sender is dropped after the last.
+    pub fn from_channel(channel: mpsc::Receiver<Bytes>, length: ByteCount) -> Self {
+        Self::new(Source::Channel(channel), length)
+    }
+
+    fn new(source: Source, length: ByteCount) -> Self {
+        let allowance = Duration::from_secs(length.0 / SLOWEST);
+        Self {
+            source,
+            left: length.0,
+            length: length.0,
+            rest: Bytes::new(),
+            ended: false,
+            deadline: Instant::now() + GRACE.saturating_add(allowance),
+        }
+    }
+
+    /// The stated length.
+    pub const fn length(&self) -> ByteCount {
+        ByteCount(self.length)
+    }
+
+    /// The next bytes, or nothing after exactly the stated length.
+    ///
+    /// # Errors
+    /// A body that is shorter or longer than stated, stalls, or breaks.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if !self.rest.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.rest)));
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        let missing = self.left;
+        let until = self.deadline.min(Instant::now() + STALL);
+        let piece = tokio::time::timeout_at(until, self.source.next())
+            .await
+            .map_err(|_| BodyError::Stalled { missing })??;
+        match piece {
+            None if missing == 0 => {
+                self.ended = true;
+                Ok(None)
+            }
+            None => Err(BodyError::Short { missing }),
+            Some(piece) => {
+                self.left = missing
+                    .checked_sub(piece.len() as u64)
+                    .ok_or(BodyError::Long)?;
+                Ok(Some(piece))
+            }
+        }
+    }
+
+    /// Exactly `length` bytes, or fewer where the body ends before.
+    pub(crate) async fn take(&mut self, length: usize) -> Result<Bytes, BodyError> {
+        let mut first = match self.chunk().await? {
+            None => return Ok(Bytes::new()),
+            Some(bytes) => bytes,
+        };
+        if first.len() >= length {
+            self.rest = first.split_off(length);
+            return Ok(first);
+        }
+        let mut gathered = bytes::BytesMut::with_capacity(length);
+        gathered.extend_from_slice(&first);
+        while gathered.len() < length {
+            let Some(mut piece) = self.chunk().await? else {
+                break;
+            };
+            let wanted = length.saturating_sub(gathered.len()).min(piece.len());
+            self.rest = piece.split_off(wanted);
+            gathered.extend_from_slice(&piece);
+        }
+        Ok(gathered.freeze())
+    }
+
+    /// The whole body, where it is at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Body::chunk`]; [`BodyError::Long`] beyond the limit.
+    pub async fn read_all(&mut self, limit: ByteCount) -> Result<Bytes, BodyError> {
+        if self.length > limit.0 {
+            return Err(BodyError::Long);
+        }
+        let mut gathered = bytes::BytesMut::new();
+        while let Some(piece) = self.chunk().await? {
+            gathered.extend_from_slice(&piece);
+        }
+        Ok(gathered.freeze())
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Self::Channel(channel) => Ok(channel.recv().await),
+            Self::Stream(stream) => match stream.read_chunk(PIECE, true).await {
+                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+                Err(error) => Err(BodyError::Broken(error.to_string())),
+            },
+        }
+    }
+}
+
+/// Writes a body of stated length. Dropped before its end, it resets the stream, so that what was
+/// cut off is never taken for whole.
+#[derive(Debug)]
+pub struct BodyWriter {
+    stream: SendStream,
+    left: u64,
+    // The reader wants no more; what follows is dropped and its answer is read.
+    stopped: bool,
+    finished: bool,
+}
+
+/// Why a body was not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Not the length that was stated: a fault of this program.
+    #[error("the body has another length than was stated ({0} bytes to go)")]
+    Length(u64),
+    /// The peer takes nothing.
+    #[error("the peer took no byte for {} s", STALL.as_secs())]
+    Stalled,
+    /// The stream broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+}
+
+/// The code of a stream that is given up.
+pub(crate) const RESET: u32 = 1;
+
+impl BodyWriter {
+    pub(crate) fn new(stream: SendStream, length: ByteCount) -> Self {
+        Self {
+            stream,
+            left: length.0,
+            stopped: false,
+            finished: false,
+        }
+    }
+
+    /// Whether the reader wants no more.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Writes the next bytes; once the reader has stopped, drops them.
+    ///
+    /// # Errors
+    /// More than was stated, a reader that takes nothing, a broken connection.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
+        self.left = self
+            .left
+            .checked_sub(bytes.len() as u64)
+            .ok_or(WriteError::Length(self.left))?;
+        if self.stopped {
+            return Ok(());
+        }
+        match tokio::time::timeout(STALL, self.stream.write_chunk(bytes)).await {
+            Err(_) => Err(WriteError::Stalled),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(quinn::WriteError::Stopped(_))) => {
+                self.stopped = true;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(WriteError::Broken(error.to_string())),
+        }
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// Fewer bytes than were stated.
+    pub fn finish(mut self) -> Result<(), WriteError> {
+        if self.left != 0 {
+            return Err(WriteError::Length(self.left));
+        }
+        self.finished = true;
+        // Fails only where the stream was reset or stopped, and then its end is known already.
+        let _ = self.stream.finish();
+        Ok(())
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = self.stream.reset(VarInt::from_u32(RESET));
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The asking side: connections to pinned peers, kept and shared, and requests over them.
+
+use super::body::{Body, BodyError, BodyWriter, WriteError};
+use super::{EndpointError, node_key, tls, transport};
+use crate::protocol::frame::{self, Frame, FrameError};
+use crate::protocol::{Hello, HelloReply, PROTOCOL_VERSION, Refusal, Request, Response};
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
+use quinn::{Endpoint, RecvStream, VarInt};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// A peer that has not finished the handshake and said hello in this time is not there.
+const CONNECT_TIME: Duration = Duration::from_secs(8);
+/// A node may sync a shard to a slow disk before it answers.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
+/// Connections that are kept; beyond, closed ones are forgotten first, then all.
+const KEPT: usize = 512;
+
+/// Why a peer did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The address names no machine.
+    #[error("`{0}` is no address; one looks like 203.0.113.7:4700")]
+    Address(String),
+    /// Nobody answers there, or somebody else does.
+    #[error("{node} does not answer at {address} ({reason})")]
+    Unreachable {
+        /// Who was expected.
+        node: NodeKey,
+        /// Where.
+        address: String,
+        /// What the connection says.
+        reason: String,
+    },
+    /// It is on another network.
+    #[error("{node} is on network {found}, not on {wanted}")]
+    OtherNetwork {
+        /// Who.
+        node: NodeKey,
+        /// Its network.
+        found: NetworkId,
+        /// Ours.
+        wanted: NetworkId,
+    },
+    /// It refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It answered something else than what was asked.
+    #[error("the peer answered with another kind of message than {0}")]
+    Unexpected(&'static str),
+    /// Its answer cannot be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Its body cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Our body cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// It took too long.
+    #[error("the peer gave no answer in {} s", .0.as_secs())]
+    Slow(Duration),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// This side's set-up failed.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+/// Opens connections, keeps them, and opens them again when they broke.
+#[derive(Clone)]
+pub struct Peers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    identity: SigningKey,
+    network: NetworkId,
+    kept: Mutex<HashMap<(NodeKey, String), Slot>>,
+}
+
+/// One peer's place: whoever comes second waits for the first one's handshake.
+type Slot = Arc<Mutex<Option<Connection>>>;
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers")
+            .field("node", &node_key(&self.shared.identity))
+            .field("network", &self.shared.network)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Peers {
+    /// A client end point of its own that shows `identity`.
+    ///
+    /// # Errors
+    /// The operating system's refusal.
+    pub fn new(identity: SigningKey, network: NetworkId) -> Result<Self, EndpointError> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoint: super::client()?,
+                identity,
+                network,
+                kept: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The network that its peers are on.
+    pub fn network(&self) -> NetworkId {
+        self.shared.network
+    }
+
+    /// A connection to the node that holds `node`, at `address` (`host:port`): the kept one, or a
+    /// new one.
+    ///
+    /// # Errors
+    /// Nobody there, another key, another network.
+    pub async fn connect(&self, address: &str, node: NodeKey) -> Result<Connection, CallError> {
+        let slot = self.slot(address, node).await;
+        let mut place = slot.lock().await;
+        if let Some(connection) = place.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(connection.clone());
+        }
+        let unreachable = |reason: String| CallError::Unreachable {
+            node,
+            address: address.to_owned(),
+            reason,
+        };
+        let connection = tokio::time::timeout(CONNECT_TIME, self.open(address, node))
+            .await
+            .map_err(|_| unreachable(format!("no answer in {} s", CONNECT_TIME.as_secs())))??;
+        *place = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Closes every connection and waits until the peers have been told.
+    pub async fn close(&self) {
+        self.shared.endpoint.close(VarInt::from_u32(0), b"done");
+        self.shared.endpoint.wait_idle().await;
+    }
+
+    async fn slot(&self, address: &str, node: NodeKey) -> Slot {
+        let mut kept = self.shared.kept.lock().await;
+        if kept.len() >= KEPT {
+            kept.retain(|_, slot| {
+                slot.try_lock().map_or(true, |place| {
+                    place.as_ref().is_some_and(Connection::is_open)
+                })
+            });
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+        }
+        kept.entry((node, address.to_owned())).or_default().clone()
+    }
+
+    async fn open(&self, address: &str, node: NodeKey) -> Result<Connection, CallError> {
+        let unreachable = |reason: String| CallError::Unreachable {
+            node,
+            address: address.to_owned(),
+            reason,
+        };
+        let crypto = tls::client(&self.shared.identity, node)?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport());
+        let mut reason = "the name has no address".to_owned();
+        for resolved in resolve(address).await? {
+            // The name is not sent and not checked: the key is.
+            let connecting =
+                self.shared
+                    .endpoint
+                    .connect_with(config.clone(), resolved, "holdfast.invalid");
+            let connected = match connecting {
+                Ok(connecting) => connecting.await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match connected {
+                Ok(inner) => return self.greet(inner, node).await,
+                Err(error) => reason = error,
+            }
+        }
+        Err(unreachable(reason))
+    }
+
+    async fn greet(&self, inner: quinn::Connection, node: NodeKey) -> Result<Connection, CallError> {
+        let network = self.shared.network;
+        let mut connection = Connection {
+            inner,
+            node,
+            provider: None,
+        };
+        let hello = Request::Hello(Hello {
+            network,
+            version: PROTOCOL_VERSION,
+        });
+        match connection.ask(&hello).await? {
+            Response::Hello(HelloReply {
+                network: found,
+                provider,
+                version: PROTOCOL_VERSION,
+            }) if found == network => {
+                connection.provider = provider;
+                Ok(connection)
+            }
+            Response::Hello(reply) if reply.network != network => Err(CallError::OtherNetwork {
+                node,
+                found: reply.network,
+                wanted: network,
+            }),
+            _ => Err(CallError::Unexpected("HelloReply")),
+        }
+    }
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, CallError> {
+    let bad = || CallError::Address(address.chars().take(128).collect());
+    let resolved: Vec<_> = tokio::net::lookup_host(address)
+        .await
+        .map_err(|_| bad())?
+        .take(4)
+        .collect();
+    if resolved.is_empty() {
+        return Err(bad());
+    }
+    Ok(resolved)
+}
+
+/// A connection to one pinned peer that has said hello.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    inner: quinn::Connection,
+    node: NodeKey,
+    provider: Option<ProviderId>,
+}
+
+impl Connection {
+    /// Who is at the other end.
+    pub const fn node(&self) -> NodeKey {
+        self.node
+    }
+
+    /// Its number on the ledger, as it said when the connection was opened.
+    pub const fn provider(&self) -> Option<ProviderId> {
+        self.provider
+    }
+
+    /// Whether requests can be made over it.
+    pub fn is_open(&self) -> bool {
+        self.inner.close_reason().is_none()
+    }
+
+    /// Asks something that has no body, and expects an answer that has none.
+    ///
+    /// # Errors
+    /// A refusal, a broken connection, an answer that is late or cannot be read.
+    pub async fn ask(&self, request: &Request) -> Result<Response, CallError> {
+        let exchange = self.open(request, ByteCount(0)).await?;
+        let (response, mut body) = exchange.answer().await?;
+        match body.chunk().await? {
+            None => Ok(response),
+            Some(_) => Err(CallError::Body(BodyError::Long)),
+        }
+    }
+
+    /// Sends a request's header; its body follows through the exchange.
+    ///
+    /// # Errors
+    /// A broken connection, a header beyond its limit.
+    pub async fn open(&self, request: &Request, body: ByteCount) -> Result<Exchange, CallError> {
+        let header = frame::to_bytes(&Frame {
+            message: request,
+            body,
+        })?;
+        let opening = tokio::time::timeout(ANSWER_TIME, self.inner.open_bi());
+        let (mut send, receive) = opening
+            .await
+            .map_err(|_| CallError::Slow(ANSWER_TIME))?
+            .map_err(|error| CallError::Broken(error.to_string()))?;
+        send.write_all(&header)
+            .await
+            .map_err(|error| CallError::Broken(error.to_string()))?;
+        Ok(Exchange {
+            writer: BodyWriter::new(send, body),
+            receive,
+        })
+    }
+}
+
+/// A request under way: its body is written, then its answer is read.
+#[derive(Debug)]
+pub struct Exchange {
+    writer: BodyWriter,
+    receive: RecvStream,
+}
+
+impl Exchange {
+    /// Writes the next bytes of the body. A peer that wants no more has answered already: the
+    /// bytes are dropped and [`Exchange::answer`] says why.
+    ///
+    /// # Errors
+    /// More bytes than were stated, a peer that takes nothing, a broken connection.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CallError> {
+        Ok(self.writer.write(bytes).await?)
+    }
+
+    /// Whether the peer wants no more.
+    pub const fn is_stopped(&self) -> bool {
+        self.writer.is_stopped()
+    }
+
+    /// Ends the body and reads the answer; a refusal is an error.
+    ///
+    /// # Errors
+    /// Fewer bytes than were stated, a refusal, an answer that is late or cannot be read.
+    pub async fn answer(self) -> Result<(Response, Body), CallError> {
+        let Self {
+            writer,
+            mut receive,
+        } = self;
+        if writer.is_stopped() {
+            drop(writer);
+        } else {
+            writer.finish()?;
+        }
+        let frame: Frame<Response> =
+            tokio::time::timeout(ANSWER_TIME, frame::read("response", &mut receive))
+                .await
+                .map_err(|_| CallError::Slow(ANSWER_TIME))??;
+        match frame.message {
+            Response::Refused(refusal) => Err(CallError::Refused(Refusal::new(
+                refusal.code,
+                refusal.sentence,
+            ))),
+            response => Ok((response, Body::from_stream(receive, frame.body))),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The answering side: accepts connections and requests within limits, and stops in order.
+
+use super::body::{Body, BodyWriter, WriteError};
+use super::tls;
+use crate::protocol::frame::{self, Frame, FrameError};
+use crate::protocol::{
+    HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response,
+};
+use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
+use quinn::{Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How much is served at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one key.
+    pub connections_per_key: usize,
+    /// Requests under way in all; further ones wait.
+    pub requests: usize,
+    /// A connection's handshake and hello, and each request's header, must be there in this time.
+    pub header_time: Duration,
+    /// Requests under way may go on for this long after the order to stop.
+    pub stop_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            connections_per_key: 8,
+            requests: 256,
+            header_time: Duration::from_secs(10),
+            stop_time: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The network that it is on; askers of another are refused.
+    pub network: NetworkId,
+    /// Its number on the ledger, once it is registered.
+    pub provider: watch::Receiver<Option<ProviderId>>,
+    /// How much it serves at once.
+    pub limits: Limits,
+}
+
+/// One request, for its handler.
+#[derive(Debug)]
+pub struct Call {
+    /// Who asks: the key that it proved to hold.
+    pub peer: NodeKey,
+    /// From where.
+    pub address: SocketAddr,
+    /// What.
+    pub request: Request,
+    /// The request's body.
+    pub body: Body,
+    /// The way to answer. Dropped without an answer, it resets the stream.
+    pub reply: Reply,
+}
+
+/// The way to answer one request.
+#[derive(Debug)]
+pub struct Reply {
+    stream: Option<SendStream>,
+}
+
+/// Why an answer was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplyError {
+    /// The answer does not fit a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The asker is gone.
+    #[error("the asker is gone: {0}")]
+    Gone(String),
+    /// The body was not written.
+    #[error(transparent)]
+    Body(#[from] WriteError),
+}
+
+impl Reply {
+    /// Answers without a body.
+    ///
+    /// # Errors
+    /// An asker that is gone, an answer beyond a frame's limit.
+    pub async fn send(self, response: &Response) -> Result<(), ReplyError> {
+        Ok(self.start(response, ByteCount(0)).await?.finish()?)
+    }
+
+    /// Refuses in one sentence.
+    ///
+    /// # Errors
+    /// As [`Reply::send`].
+    pub async fn refuse(self, refusal: Refusal) -> Result<(), ReplyError> {
+        self.send(&Response::Refused(refusal)).await
+    }
+
+    /// Answers with a body of so many bytes.
+    ///
+    /// # Errors
+    /// As [`Reply::send`].
+    pub async fn start(
+        mut self,
+        response: &Response,
+        body: ByteCount,
+    ) -> Result<BodyWriter, ReplyError> {
+        let header = frame::to_bytes(&Frame {
+            message: response,
+            body,
+        })?;
+        let Some(mut stream) = self.stream.take() else {
+            return Err(ReplyError::Gone("the stream is closed".into()));
+        };
+        stream
+            .write_all(&header)
+            .await
+            .map_err(|error| ReplyError::Gone(error.to_string()))?;
+        Ok(BodyWriter::new(stream, body))
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            let _ = stream.reset(VarInt::from_u32(super::body::RESET));
+        }
+    }
+}
+
+/// Serves until `stop` is done: `handler` is called for every request but `Hello`, which is
+/// answered here. Then no more is accepted, requests under way have [`Limits::stop_time`], and the
+/// end point is closed.
+pub async fn serve<H, F>(
+    endpoint: Endpoint,
+    service: Service,
+    stop: impl Future<Output = ()>,
+    handler: H,
+) where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let shared = Arc::new(Shared {
+        requests: Semaphore::new(service.limits.requests),
+        keys: Mutex::default(),
+        service,
+    });
+    let mut connections = JoinSet::new();
+    // Requests run in tasks of the connection; the receiver's copies tell them to stop.
+    let (stopping, stopped) = watch::channel(false);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            incoming = endpoint.accept() => match incoming {
+                None => break,
+                Some(incoming) if connections.len() >= shared.service.limits.connections => {
+                    incoming.refuse();
+                }
+                Some(incoming) => {
+                    connections.spawn(connection(
+                        incoming,
+                        shared.clone(),
+                        stopped.clone(),
+                        handler.clone(),
+                    ));
+                }
+            }
+        }
+    }
+    endpoint.set_server_config(None);
+    let _ = stopping.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(shared.service.limits.stop_time, drained).await;
+    endpoint.close(VarInt::from_u32(0), b"stopped");
+    connections.shutdown().await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), endpoint.wait_idle()).await;
+}
+
+struct Shared {
+    service: Service,
+    requests: Semaphore,
+    keys: Mutex<HashMap<NodeKey, usize>>,
+}
+
+impl Shared {
+    /// Counts a connection of `key`, where it may have one more.
+    fn admit(self: &Arc<Self>, key: NodeKey) -> Option<Admission> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = keys.entry(key).or_default();
+        if *count >= self.service.limits.connections_per_key {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Admission {
+            shared: self.clone(),
+            key,
+        })
+    }
+}
+
+/// A counted connection; dropped, it is counted no more.
+struct Admission {
+    shared: Arc<Shared>,
+    key: NodeKey,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut keys = self
+            .shared
+            .keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = keys.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                keys.remove(&self.key);
+            }
+        }
+    }
+}
+
+async fn connection<H, F>(
+    incoming: Incoming,
+    shared: Arc<Shared>,
+    mut stopped: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let header_time = shared.service.limits.header_time;
+    let Ok(connecting) = incoming.accept() else {
+        return;
+    };
+    let Ok(Ok(connection)) = tokio::time::timeout(header_time, connecting).await else {
+        return;
+    };
+    let Some(peer) = tls::peer_key(&connection) else {
+        connection.close(VarInt::from_u32(1), b"no key was shown");
+        return;
+    };
+    let Some(_admission) = shared.admit(peer) else {
+        connection.close(VarInt::from_u32(2), b"too many connections of this key");
+        return;
+    };
+    let greeted = Arc::new(AtomicBool::new(false));
+    let mut requests = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            Some(_) = requests.join_next() => {}
+            () = tokio::time::sleep(header_time), if !greeted.load(Ordering::Acquire) && requests.is_empty() => {
+                connection.close(VarInt::from_u32(3), b"no hello");
+                return;
+            }
+            stream = connection.accept_bi() => {
+                let Ok((send, receive)) = stream else { return };
+                requests.spawn(request(
+                    send,
+                    receive,
+                    shared.clone(),
+                    greeted.clone(),
+                    (peer, connection.remote_address()),
+                    handler.clone(),
+                ));
+            }
+        }
+    }
+    while requests.join_next().await.is_some() {}
+}
+
+async fn request<H, F>(
+    send: SendStream,
+    mut receive: RecvStream,
+    shared: Arc<Shared>,
+    greeted: Arc<AtomicBool>,
+    (peer, address): (NodeKey, SocketAddr),
+    handler: H,
+) where
+    H: Fn(Call) -> F,
+    F: Future<Output = ()>,
+{
+    let reply = Reply { stream: Some(send) };
+    let service = &shared.service;
+    let reading = frame::read::<Request>("request", &mut receive);
+    let frame: Frame<Request> =
+        match tokio::time::timeout(service.limits.header_time, reading).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(FrameError::Io(_) | FrameError::Truncated)) | Err(_) => return,
+            Ok(Err(error)) => {
+                let refusal = Refusal::new(RefusalCode::Malformed, error.to_string());
+                let _ = reply.refuse(refusal).await;
+                return;
+            }
+        };
+    if let Request::Hello(hello) = &frame.message {
+        let answer = if hello.network == service.network && hello.version == PROTOCOL_VERSION {
+            greeted.store(true, Ordering::Release);
+            Response::Hello(HelloReply {
+                network: service.network,
+                provider: *service.provider.borrow(),
+                version: PROTOCOL_VERSION,
+            })
+        } else {
+            Response::Refused(Refusal::new(
+                RefusalCode::OtherNetwork,
+                format!(
+                    "this node is on network {} and speaks version {PROTOCOL_VERSION}; the asker is on {} with version {}",
+                    service.network, hello.network, hello.version
+                ),
+            ))
+        };
+        let _ = reply.send(&answer).await;
+        return;
+    }
+    if !greeted.load(Ordering::Acquire) {
+        let refusal = Refusal::new(
+            RefusalCode::Malformed,
+            "the first request of a connection is Hello",
+        );
+        let _ = reply.refuse(refusal).await;
+        return;
+    }
+    let Ok(_permit) = shared.requests.acquire().await else {
+        return;
+    };
+    handler(Call {
+        peer,
+        address,
+        request: frame.message,
+        body: Body::from_stream(receive, frame.body),
+        reply,
+    })
+    .await;
+}
