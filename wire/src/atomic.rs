@@ -7,7 +7,10 @@ use std::path::Path;
 
 /// Writes `bytes` to `path` with `mode`: a temporary file beside it, synced, renamed over it, and
 /// the folder synced.
-pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+///
+/// # Errors
+/// The operating system's.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
     let name = path.file_name().ok_or_else(no_name)?;
     let parent = match path.parent() {
@@ -36,7 +39,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Reads a file of at most `limit` bytes; a longer one is refused, not cut.
-pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// A longer file, or the operating system's.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let read = File::open(path)?

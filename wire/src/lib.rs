@@ -7,4 +7,4 @@ pub mod network;
 pub mod protocol;
 pub mod quic;
 
-mod atomic;
+pub mod atomic;
