@@ -13,6 +13,7 @@ pub mod keys;
 pub mod label;
 pub mod node;
 pub mod packing;
+pub mod piece;
 pub mod poseidon2;
 pub mod proof;
 pub mod replica;
