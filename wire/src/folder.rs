@@ -70,7 +70,9 @@ pub enum FolderError {
         wanted: FolderKind,
     },
     /// It belongs to another network.
-    #[error("{path} belongs to network {found}, not to {wanted}; give that network's folder or another data folder")]
+    #[error(
+        "{path} belongs to network {found}, not to {wanted}; give that network's folder or another data folder"
+    )]
     OtherNetwork {
         /// The folder.
         path: PathBuf,
@@ -80,7 +82,9 @@ pub enum FolderError {
         wanted: NetworkId,
     },
     /// It was written by a program of another layout.
-    #[error("{path} has layout {found} and this program reads layout {FOLDER_VERSION}; use the program that wrote it")]
+    #[error(
+        "{path} has layout {found} and this program reads layout {FOLDER_VERSION}; use the program that wrote it"
+    )]
     OtherVersion {
         /// The folder.
         path: PathBuf,
@@ -88,7 +92,9 @@ pub enum FolderError {
         found: u32,
     },
     /// Its identity file cannot be understood.
-    #[error("{path} is not an identity file of a data folder ({reason}); restore it from a copy or give another folder")]
+    #[error(
+        "{path} is not an identity file of a data folder ({reason}); restore it from a copy or give another folder"
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -142,11 +148,12 @@ impl DataFolder {
                     version: FOLDER_VERSION,
                     network,
                 };
-                let text =
-                    serde_json::to_vec_pretty(&identity).map_err(|error| FolderError::Malformed {
+                let text = serde_json::to_vec_pretty(&identity).map_err(|error| {
+                    FolderError::Malformed {
                         path: identity_path.clone(),
                         reason: error.to_string(),
-                    })?;
+                    }
+                })?;
                 crate::atomic::write(&identity_path, &text, 0o600).map_err(|source| {
                     FolderError::Io {
                         path: identity_path.clone(),
@@ -255,9 +262,9 @@ fn refuse_foreign(path: &Path) -> Result<(), FolderError> {
     for entry in std::fs::read_dir(path).map_err(io_error)? {
         let name = entry.map_err(io_error)?.file_name();
         let ours = name == LOCK_FILE
-            || name
-                .to_str()
-                .is_some_and(|name| name.ends_with(".key") || name.ends_with(".new") || name.ends_with(".toml"));
+            || name.to_str().is_some_and(|name| {
+                name.ends_with(".key") || name.ends_with(".new") || name.ends_with(".toml")
+            });
         if !ours {
             return Err(FolderError::Foreign {
                 path: path.to_owned(),
@@ -294,8 +301,10 @@ mod tests {
         let error = DataFolder::open(folder.path(), FolderKind::Wallet, HERE).unwrap_err();
         assert!(error.to_string().contains("holds a node, not a wallet"));
         let error = DataFolder::open(folder.path(), FolderKind::Node, ELSEWHERE).unwrap_err();
-        assert!(matches!(error, FolderError::OtherNetwork { found, wanted, .. }
-            if found == HERE && wanted == ELSEWHERE));
+        assert!(
+            matches!(error, FolderError::OtherNetwork { found, wanted, .. }
+            if found == HERE && wanted == ELSEWHERE)
+        );
     }
 
     #[test]

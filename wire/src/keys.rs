@@ -45,7 +45,9 @@ const HARDENED: u32 = 0x8000_0000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PhraseError {
     /// Not a valid BIP-39 phrase. (The words themselves are not repeated: they are a secret.)
-    #[error("this is no valid recovery phrase ({0}); it has 12 to 24 English words from the BIP-39 list")]
+    #[error(
+        "this is no valid recovery phrase ({0}); it has 12 to 24 English words from the BIP-39 list"
+    )]
     Malformed(String),
 }
 
@@ -176,7 +178,9 @@ pub enum KeyFileError {
         path: PathBuf,
     },
     /// Others can read it.
-    #[error("{path} can be read by others (mode {mode:o}); run chmod 600 {path}, and make new keys if somebody may have read it")]
+    #[error(
+        "{path} can be read by others (mode {mode:o}); run chmod 600 {path}, and make new keys if somebody may have read it"
+    )]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -237,7 +241,11 @@ impl KeyFile {
             path: path.to_owned(),
             source,
         };
-        let mode = std::fs::metadata(path).map_err(io_error)?.permissions().mode() & 0o777;
+        let mode = std::fs::metadata(path)
+            .map_err(io_error)?
+            .permissions()
+            .mode()
+            & 0o777;
         if mode & 0o077 != 0 {
             return Err(KeyFileError::Exposed {
                 path: path.to_owned(),
@@ -268,18 +276,78 @@ mod tests {
         let one = hex::decode("000102030405060708090a0b0c0d0e0f").unwrap();
         let two = hex::decode("fffcf9f6f3f0edeae7e4e1dedbd8d5d2cfccc9c6c3c0bdbab7b4b1aeaba8a5a29f9c999693908d8a8784817e7b7875726f6c696663605d5a5754514e4b484542").unwrap();
         let vectors: [(&[u8], &[u32], &str, &str); 12] = [
-            (&one, &[], "2b4be7f19ee27bbf30c667b642d5f4aa69fd169872f8fc3059c08ebae2eb19e7", "a4b2856bfec510abab89753fac1ac0e1112364e7d250545963f135f2a33188ed"),
-            (&one, &[0], "68e0fe46dfb67e368c75379acec591dad19df3cde26e63b93a8e704f1dade7a3", "8c8a13df77a28f3445213a0f432fde644acaa215fc72dcdf300d5efaa85d350c"),
-            (&one, &[0, 1], "b1d0bad404bf35da785a64ca1ac54b2617211d2777696fbffaf208f746ae84f2", "1932a5270f335bed617d5b935c80aedb1a35bd9fc1e31acafd5372c30f5c1187"),
-            (&one, &[0, 1, 2], "92a5b23c0b8a99e37d07df3fb9966917f5d06e02ddbd909c7e184371463e9fc9", "ae98736566d30ed0e9d2f4486a64bc95740d89c7db33f52121f8ea8f76ff0fc1"),
-            (&one, &[0, 1, 2, 2], "30d1dc7e5fc04c31219ab25a27ae00b50f6fd66622f6e9c913253d6511d1e662", "8abae2d66361c879b900d204ad2cc4984fa2aa344dd7ddc46007329ac76c429c"),
-            (&one, &[0, 1, 2, 2, 1_000_000_000], "8f94d394a8e8fd6b1bc2f3f49f5c47e385281d5c17e65324b0f62483e37e8793", "3c24da049451555d51a7014a37337aa4e12d41e485abccfa46b47dfb2af54b7a"),
-            (&two, &[], "171cb88b1b3c1db25add599712e36245d75bc65a1a5c9e18d76f9f2b1eab4012", "8fe9693f8fa62a4305a140b9764c5ee01e455963744fe18204b4fb948249308a"),
-            (&two, &[0], "1559eb2bbec5790b0c65d8693e4d0875b1747f4970ae8b650486ed7470845635", "86fab68dcb57aa196c77c5f264f215a112c22a912c10d123b0d03c3c28ef1037"),
-            (&two, &[0, 2_147_483_647], "ea4f5bfe8694d8bb74b7b59404632fd5968b774ed545e810de9c32a4fb4192f4", "5ba3b9ac6e90e83effcd25ac4e58a1365a9e35a3d3ae5eb07b9e4d90bcf7506d"),
-            (&two, &[0, 2_147_483_647, 1], "3757c7577170179c7868353ada796c839135b3d30554bbb74a4b1e4a5a58505c", "2e66aa57069c86cc18249aecf5cb5a9cebbfd6fadeab056254763874a9352b45"),
-            (&two, &[0, 2_147_483_647, 1, 2_147_483_646], "5837736c89570de861ebc173b1086da4f505d4adb387c6a1b1342d5e4ac9ec72", "e33c0f7d81d843c572275f287498e8d408654fdf0d1e065b84e2e6f157aab09b"),
-            (&two, &[0, 2_147_483_647, 1, 2_147_483_646, 2], "551d333177df541ad876a60ea71f00447931c0a9da16f227c11ea080d7391b8d", "47150c75db263559a70d5778bf36abbab30fb061ad69f69ece61a72b0cfa4fc0"),
+            (
+                &one,
+                &[],
+                "2b4be7f19ee27bbf30c667b642d5f4aa69fd169872f8fc3059c08ebae2eb19e7",
+                "a4b2856bfec510abab89753fac1ac0e1112364e7d250545963f135f2a33188ed",
+            ),
+            (
+                &one,
+                &[0],
+                "68e0fe46dfb67e368c75379acec591dad19df3cde26e63b93a8e704f1dade7a3",
+                "8c8a13df77a28f3445213a0f432fde644acaa215fc72dcdf300d5efaa85d350c",
+            ),
+            (
+                &one,
+                &[0, 1],
+                "b1d0bad404bf35da785a64ca1ac54b2617211d2777696fbffaf208f746ae84f2",
+                "1932a5270f335bed617d5b935c80aedb1a35bd9fc1e31acafd5372c30f5c1187",
+            ),
+            (
+                &one,
+                &[0, 1, 2],
+                "92a5b23c0b8a99e37d07df3fb9966917f5d06e02ddbd909c7e184371463e9fc9",
+                "ae98736566d30ed0e9d2f4486a64bc95740d89c7db33f52121f8ea8f76ff0fc1",
+            ),
+            (
+                &one,
+                &[0, 1, 2, 2],
+                "30d1dc7e5fc04c31219ab25a27ae00b50f6fd66622f6e9c913253d6511d1e662",
+                "8abae2d66361c879b900d204ad2cc4984fa2aa344dd7ddc46007329ac76c429c",
+            ),
+            (
+                &one,
+                &[0, 1, 2, 2, 1_000_000_000],
+                "8f94d394a8e8fd6b1bc2f3f49f5c47e385281d5c17e65324b0f62483e37e8793",
+                "3c24da049451555d51a7014a37337aa4e12d41e485abccfa46b47dfb2af54b7a",
+            ),
+            (
+                &two,
+                &[],
+                "171cb88b1b3c1db25add599712e36245d75bc65a1a5c9e18d76f9f2b1eab4012",
+                "8fe9693f8fa62a4305a140b9764c5ee01e455963744fe18204b4fb948249308a",
+            ),
+            (
+                &two,
+                &[0],
+                "1559eb2bbec5790b0c65d8693e4d0875b1747f4970ae8b650486ed7470845635",
+                "86fab68dcb57aa196c77c5f264f215a112c22a912c10d123b0d03c3c28ef1037",
+            ),
+            (
+                &two,
+                &[0, 2_147_483_647],
+                "ea4f5bfe8694d8bb74b7b59404632fd5968b774ed545e810de9c32a4fb4192f4",
+                "5ba3b9ac6e90e83effcd25ac4e58a1365a9e35a3d3ae5eb07b9e4d90bcf7506d",
+            ),
+            (
+                &two,
+                &[0, 2_147_483_647, 1],
+                "3757c7577170179c7868353ada796c839135b3d30554bbb74a4b1e4a5a58505c",
+                "2e66aa57069c86cc18249aecf5cb5a9cebbfd6fadeab056254763874a9352b45",
+            ),
+            (
+                &two,
+                &[0, 2_147_483_647, 1, 2_147_483_646],
+                "5837736c89570de861ebc173b1086da4f505d4adb387c6a1b1342d5e4ac9ec72",
+                "e33c0f7d81d843c572275f287498e8d408654fdf0d1e065b84e2e6f157aab09b",
+            ),
+            (
+                &two,
+                &[0, 2_147_483_647, 1, 2_147_483_646, 2],
+                "551d333177df541ad876a60ea71f00447931c0a9da16f227c11ea080d7391b8d",
+                "47150c75db263559a70d5778bf36abbab30fb061ad69f69ece61a72b0cfa4fc0",
+            ),
         ];
         for (seed, path, private, public) in vectors {
             let key = derive(seed, path);
@@ -293,9 +361,21 @@ mod tests {
     #[test]
     fn phrases_agree_with_the_published_vectors() {
         let vectors = [
-            ("00000000000000000000000000000000", "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about", "c55257c360c07c72029aebc1b53c05ed0362ada38ead3e3e9efa3708e53495531f09a6987599d18264c1e1c92f2cf141630c7a3c4ab7c81b2f001698e7463b04"),
-            ("8080808080808080808080808080808080808080808080808080808080808080", "letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor acoustic bless", "c0c519bd0e91a2ed54357d9d1ebef6f5af218a153624cf4f2da911a0ed8f7a09e2ef61af0aca007096df430022f7a2b6fb91661a9589097069720d015e4e982f"),
-            ("ffffffffffffffffffffffffffffffff", "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong", "ac27495480225222079d7be181583751e86f571027b0497b5b5d11218e0a8a13332572917f0f8e5a589620c6f15b11c61dee327651a14c34e18231052e48c069"),
+            (
+                "00000000000000000000000000000000",
+                "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about",
+                "c55257c360c07c72029aebc1b53c05ed0362ada38ead3e3e9efa3708e53495531f09a6987599d18264c1e1c92f2cf141630c7a3c4ab7c81b2f001698e7463b04",
+            ),
+            (
+                "8080808080808080808080808080808080808080808080808080808080808080",
+                "letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor acoustic avoid letter advice cage absurd amount doctor acoustic bless",
+                "c0c519bd0e91a2ed54357d9d1ebef6f5af218a153624cf4f2da911a0ed8f7a09e2ef61af0aca007096df430022f7a2b6fb91661a9589097069720d015e4e982f",
+            ),
+            (
+                "ffffffffffffffffffffffffffffffff",
+                "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong",
+                "ac27495480225222079d7be181583751e86f571027b0497b5b5d11218e0a8a13332572917f0f8e5a589620c6f15b11c61dee327651a14c34e18231052e48c069",
+            ),
         ];
         for (entropy, words, seed) in vectors {
             let phrase = Phrase::parse(words).unwrap();
@@ -321,7 +401,10 @@ mod tests {
             "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo holdfast",
         ] {
             let text = Phrase::parse(wrong).unwrap_err().to_string();
-            assert!(!text.contains("zoo") && !text.contains("holdfast"), "{text}");
+            assert!(
+                !text.contains("zoo") && !text.contains("holdfast"),
+                "{text}"
+            );
         }
     }
 
@@ -336,10 +419,15 @@ mod tests {
             Role::Wallet,
             Role::Validator,
         ];
-        let keys: std::collections::BTreeSet<_> =
-            roles.iter().map(|role| phrase.key(*role).to_bytes()).collect();
+        let keys: std::collections::BTreeSet<_> = roles
+            .iter()
+            .map(|role| phrase.key(*role).to_bytes())
+            .collect();
         assert_eq!(keys.len(), roles.len());
-        assert_ne!(*phrase.secret("holdfast test a"), *phrase.secret("holdfast test b"));
+        assert_ne!(
+            *phrase.secret("holdfast test a"),
+            *phrase.secret("holdfast test b")
+        );
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub enum LedgerError {
     #[error("`{0}` is not an address of a ledger's API; one looks like http://127.0.0.1:8000")]
     Address(String),
     /// Nobody answers.
-    #[error("the ledger at {api} does not answer ({reason}); see whether `holdfast market run` is running there")]
+    #[error(
+        "the ledger at {api} does not answer ({reason}); see whether `holdfast market run` is running there"
+    )]
     Unreachable {
         /// Where.
         api: String,
@@ -52,7 +54,9 @@ pub enum LedgerError {
         sentence: String,
     },
     /// An answer that is none.
-    #[error("the ledger at {api} gave an answer that cannot be understood ({reason}); see whether it is of the same version")]
+    #[error(
+        "the ledger at {api} gave an answer that cannot be understood ({reason}); see whether it is of the same version"
+    )]
     Malformed {
         /// Where.
         api: String,
@@ -280,8 +284,8 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn name(&self, owner: Address, label: &str) -> Result<Name, LedgerError> {
-        let mut url = reqwest::Url::parse(&self.api)
-            .map_err(|_| LedgerError::Address(self.api.clone()))?;
+        let mut url =
+            reqwest::Url::parse(&self.api).map_err(|_| LedgerError::Address(self.api.clone()))?;
         url.path_segments_mut()
             .map_err(|()| LedgerError::Address(self.api.clone()))?
             .pop_if_empty()
@@ -326,8 +330,10 @@ impl LedgerClient {
         if status.is_success() {
             return Ok(bytes);
         }
-        let mut sentence = serde_json::from_slice::<ApiError>(&bytes)
-            .map_or_else(|_| format!("the ledger answers {status}"), |body| body.error);
+        let mut sentence = serde_json::from_slice::<ApiError>(&bytes).map_or_else(
+            |_| format!("the ledger answers {status}"),
+            |body| body.error,
+        );
         crate::protocol::truncate(&mut sentence, 1000);
         Err(match status.as_u16() {
             404 => LedgerError::NotFound(sentence),

@@ -1,9 +1,12 @@
 //! What both ends of a connection speak and do: identities, QUIC, packs, erasure code, transfer, the ledger's API.
 
+pub mod bao;
+pub mod erasure;
 pub mod folder;
 pub mod keys;
 pub mod ledger;
 pub mod network;
+pub mod pack;
 pub mod protocol;
 pub mod quic;
 

@@ -41,7 +41,9 @@ pub struct NetworkSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// There is no network here.
-    #[error("{path} has no {NETWORK_FILE}; give the folder of a network with --network, or start one with `holdfast testnet up`")]
+    #[error(
+        "{path} has no {NETWORK_FILE}; give the folder of a network with --network, or start one with `holdfast testnet up`"
+    )]
     Missing {
         /// The folder.
         path: PathBuf,
@@ -63,7 +65,9 @@ pub enum NetworkError {
         source: Undecodable,
     },
     /// The genesis is another network's.
-    #[error("{path} is the genesis of network {found}, and {NETWORK_FILE} says {wanted}; get the folder again from where you have it")]
+    #[error(
+        "{path} is the genesis of network {found}, and {NETWORK_FILE} says {wanted}; get the folder again from where you have it"
+    )]
     OtherGenesis {
         /// The file.
         path: PathBuf,
@@ -83,7 +87,9 @@ pub enum NetworkError {
         wanted: String,
     },
     /// The verifying keys are not those that the genesis fixes.
-    #[error("{path} holds verifying keys that this network's genesis does not name; get the folder again from where you have it")]
+    #[error(
+        "{path} holds verifying keys that this network's genesis does not name; get the folder again from where you have it"
+    )]
     OtherKeys {
         /// The file.
         path: PathBuf,
@@ -251,11 +257,10 @@ fn read_object<T: Serialize + for<'de> Deserialize<'de>>(
     path: &Path,
     limit: u64,
 ) -> Result<T, NetworkError> {
-    let bytes =
-        crate::atomic::read_bounded(path, limit).map_err(|source| NetworkError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+    let bytes = crate::atomic::read_bounded(path, limit).map_err(|source| NetworkError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     decode(kind, &bytes).map_err(|source| NetworkError::Malformed {
         path: path.to_owned(),
         source,
@@ -283,8 +288,14 @@ mod tests {
     fn a_network_folder_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net");
-        NetworkFolder::create(&path, &genesis("test"), b"keys", "http://127.0.0.1:1", Path::new("p"))
-            .unwrap();
+        NetworkFolder::create(
+            &path,
+            &genesis("test"),
+            b"keys",
+            "http://127.0.0.1:1",
+            Path::new("p"),
+        )
+        .unwrap();
         let network = NetworkFolder::open(&path).unwrap();
         assert_eq!(network.network(), genesis("test").network().unwrap());
         assert_eq!(network.api(), "http://127.0.0.1:1");
@@ -296,7 +307,13 @@ mod tests {
     fn a_folder_with_another_networks_genesis_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let create = |genesis: &Genesis| {
-            NetworkFolder::create(folder.path(), genesis, b"", "http://127.0.0.1:1", Path::new("p"))
+            NetworkFolder::create(
+                folder.path(),
+                genesis,
+                b"",
+                "http://127.0.0.1:1",
+                Path::new("p"),
+            )
         };
         create(&genesis("test")).unwrap();
         let other = genesis("other");

@@ -75,8 +75,7 @@ pub fn server(identity: &SigningKey, address: SocketAddr) -> Result<Endpoint, En
 fn client() -> Result<Endpoint, EndpointError> {
     // Both families where the machine has both; a machine without IPv6 refuses the first.
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    endpoint(both, None)
-        .or_else(|_| endpoint(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), None))
+    endpoint(both, None).or_else(|_| endpoint(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), None))
 }
 
 fn endpoint(
@@ -97,7 +96,11 @@ fn endpoint(
 
 fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }

@@ -138,7 +138,12 @@ impl Sender {
             body,
         };
         // An amount has the same length whatever it is, so the size with the fee is this one's.
-        let size = encode(&SignedMessage::new(self.network, &self.key, message.clone())?)?.len();
+        let size = encode(&SignedMessage::new(
+            self.network,
+            &self.key,
+            message.clone(),
+        )?)?
+        .len();
         message.fee = fee(&self.parameters, size);
         SignedMessage::new(self.network, &self.key, message)
     }

@@ -191,7 +191,11 @@ impl Peers {
         Err(unreachable(reason))
     }
 
-    async fn greet(&self, inner: quinn::Connection, node: NodeKey) -> Result<Connection, CallError> {
+    async fn greet(
+        &self,
+        inner: quinn::Connection,
+        node: NodeKey,
+    ) -> Result<Connection, CallError> {
         let network = self.shared.network;
         let mut connection = Connection {
             inner,

@@ -3,9 +3,7 @@
 use super::body::{Body, BodyWriter, WriteError};
 use super::tls;
 use crate::protocol::frame::{self, Frame, FrameError};
-use crate::protocol::{
-    HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response,
-};
+use crate::protocol::{HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response};
 use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
 use quinn::{Endpoint, Incoming, RecvStream, SendStream, VarInt};
 use std::collections::HashMap;

@@ -52,9 +52,9 @@ pub(super) fn server(identity: &SigningKey) -> Result<QuicServerConfig, Endpoint
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls_error)?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
-            certified(identity)?,
-        )));
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(
+            identity,
+        )?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed session would carry the key of an earlier handshake; every one shows its own.
     config.send_tls13_tickets = 0;
@@ -76,9 +76,9 @@ pub(super) fn client(
         .map_err(tls_error)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-            certified(identity)?,
-        )));
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(
+            identity,
+        )?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
