@@ -1,10 +1,45 @@
 //! Blocks and what comes of their messages.
 
-use crate::message::{SignedMessage, Unencodable, encode};
+use crate::list;
+use crate::message::{SignedMessage, SigningContext, Unencodable, encode};
 use crate::units::{
-    Address, BeaconKey, BeaconSignature, BlockId, Height, MessageId, Signature, TreeRoot,
+    Address, BeaconKey, BeaconSignature, BlockId, Height, MessageId, NetworkId, Signature, TreeRoot,
 };
 use serde::{Deserialize, Serialize};
+
+/// Messages in a block, at most.
+pub const MAX_MESSAGES: usize = 4096;
+/// Bytes of a block's messages, at most.
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The root over a block's messages.
+///
+/// # Errors
+/// A message that DAG-CBOR cannot carry.
+pub fn transactions_root(messages: &[SignedMessage]) -> Result<TreeRoot, Unencodable> {
+    list_root(messages)
+}
+
+/// The root over a block's outcomes.
+///
+/// # Errors
+/// An outcome that DAG-CBOR cannot carry.
+pub fn receipts_root(outcomes: &[Outcome]) -> Result<TreeRoot, Unencodable> {
+    list_root(outcomes)
+}
+
+/// What a header says of the validators that may order the next block.
+///
+/// # Errors
+/// Validators that DAG-CBOR cannot carry.
+pub fn validators_root(validators: &[Validator]) -> Result<TreeRoot, Unencodable> {
+    Ok(TreeRoot(*blake3::hash(&encode(&validators)?).as_bytes()))
+}
+
+fn list_root<T: Serialize>(items: &[T]) -> Result<TreeRoot, Unencodable> {
+    let encoded: Vec<Vec<u8>> = items.iter().map(encode).collect::<Result<_, _>>()?;
+    Ok(list::root(&encoded))
+}
 
 /// What a block says of itself; its hash is the block's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +101,25 @@ pub struct CertifiedBlock {
     pub block: Block,
     /// Why it is final.
     pub certificate: Certificate,
+}
+
+impl CertifiedBlock {
+    /// Whether the certificate makes the block final for these validators.
+    pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
+        let header = &self.block.header;
+        match &self.certificate {
+            // One signer: with more than one validator an embedded certificate shows nothing.
+            Certificate::Embedded { signature } => {
+                matches!(validators, [only] if only.key == header.builder)
+                    && SigningContext::Block.verify(
+                        network,
+                        header.builder.as_bytes(),
+                        header,
+                        signature,
+                    )
+            }
+        }
+    }
 }
 
 /// Who orders blocks.

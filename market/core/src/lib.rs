@@ -3,10 +3,25 @@
 //! No clock, no I/O, no async and no randomness of its own: a block and a read view go in, writes
 //! and receipts come out, the same on every machine.
 
+pub mod admit;
+pub mod beacon;
 pub mod block;
+pub mod build;
+pub mod execute;
 pub mod genesis;
+pub mod keys;
+mod ledger;
+pub mod list;
 pub mod message;
 pub mod parameters;
+pub mod query;
+pub mod quote;
 pub mod receipt;
+pub mod refusal;
+pub mod rules;
+pub mod schedule;
+pub mod slice;
 pub mod state;
+pub mod tree;
 pub mod units;
+pub mod view;

@@ -8,6 +8,7 @@ use crate::units::{
 };
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use holdfast_proofs::node::Node;
+use holdfast_proofs::piece::QuadOpening;
 use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::sector::{Group, Lane, SectorClass};
 use serde::{Deserialize, Serialize};
@@ -498,16 +499,11 @@ pub struct SpacetimeProof {
 pub struct PieceOpening {
     /// Which run of 127 bytes.
     pub quad: u64,
-    /// The shard's bytes from the quad's first to its last, as a BLAKE3 verified slice
-    /// (`bao`, 16 KiB chunk groups) under the shard root.
+    /// The quad's bytes under the shard root: a verified slice ([`crate::slice`]).
     #[serde(with = "serde_bytes")]
     pub slice: Vec<u8>,
-    /// The four nodes under the piece root.
-    pub nodes: [Node; 4],
-    /// Siblings of the four nodes' tree path, leaf level first: the other four of their eight.
-    pub others: [Node; 4],
-    /// Siblings at each level above, in child order without the node itself.
-    pub siblings: Vec<[Node; 7]>,
+    /// The quad's nodes under the piece roots.
+    pub opening: QuadOpening,
 }
 
 /// The shard index of a deal as a position in lists.

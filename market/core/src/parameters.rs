@@ -1,7 +1,8 @@
 //! The numbers of the rules, fixed in genesis (PROTOCOL, *Parameters*).
 
 use crate::units::{Amount, Blocks, Periods};
-use holdfast_proofs::sector::SectorClass;
+use holdfast_proofs::proof::{Circuit, CircuitId, SPACETIME_CHALLENGES};
+use holdfast_proofs::sector::{SectorClass, UNIT_LEVELS};
 use serde::{Deserialize, Serialize};
 
 /// Every number that a rule uses. Tests may define further sets, never weaker code.
@@ -70,6 +71,10 @@ pub struct Economy {
     pub opening_deposit: Amount,
     /// Fee of a faulty sector, a GiB and period.
     pub fault_fee_per_gib: Amount,
+    /// Added to that where the fault was not declared before its challenge was known.
+    pub missed_fee_per_gib: Amount,
+    /// Share of a deal's penalty that goes to whoever shows it, in thousandths.
+    pub finder_thousandths: u64,
     /// Minted in period 0, over all proven capacity, deals weighing more.
     pub reward_per_period: Amount,
     /// The most that a GiB of proven capacity earns a period, so that a small network is not flooded.
@@ -111,6 +116,137 @@ impl Parameters {
         }
     }
 
+    /// Whether the numbers fit together; the sentence says which do not.
+    ///
+    /// # Errors
+    /// The first contradiction found.
+    pub fn check(&self) -> Result<(), String> {
+        let economy = &self.economy;
+        let fee = economy
+            .fault_fee_per_gib
+            .checked_add(economy.missed_fee_per_gib)
+            .and_then(|fee| fee.0.checked_mul(u128::from(self.faults_to_termination.0)));
+        let rules = [
+            (
+                self.deadlines > 0 && self.deadlines <= 1 << 16,
+                "a period has 1 to 65536 deadlines",
+            ),
+            (
+                self.period.0 <= 1 << 32
+                    && self.deadline_blocks().0 >= 2
+                    && self.period.0
+                        == self
+                            .deadline_blocks()
+                            .0
+                            .saturating_mul(u64::from(self.deadlines)),
+                "a period is a whole number of deadlines of at least two blocks, at most 2^32 blocks",
+            ),
+            (
+                !self.classes.is_empty(),
+                "at least one sector class is allowed",
+            ),
+            (
+                self.beacon_delay.0 > 0,
+                "the beacon delay is at least one block",
+            ),
+            (
+                self.beacon_delay < self.seal_due
+                    && self.beacon_delay < self.replica_due
+                    && self.beacon_delay < self.embed_due,
+                "proofs are due after the beacon delay",
+            ),
+            (
+                self.seal_challenges > 0
+                    && self.seal_challenges_per_proof > 0
+                    && self
+                        .seal_challenges
+                        .is_multiple_of(self.seal_challenges_per_proof),
+                "seal challenges fill whole proofs",
+            ),
+            (
+                self.embed_challenges > 0 && self.embed_challenges_per_proof > 0,
+                "an embed has challenges",
+            ),
+            (
+                [
+                    self.ticket_age,
+                    self.seal_due,
+                    self.replica_due,
+                    self.embed_due,
+                    self.opening_due,
+                ]
+                .iter()
+                .chain([&self.promise, &self.dispute_window])
+                .all(|blocks| (1..=1 << 32).contains(&blocks.0)),
+                "every span is 1 to 2^32 blocks",
+            ),
+            (
+                self.faults_to_termination.0 > 0,
+                "at least one fault is allowed before termination",
+            ),
+            (
+                self.classes
+                    .iter()
+                    .all(|class| (UNIT_LEVELS..=class.group_levels()).contains(&self.piece_levels)),
+                "a piece's largest subtree fits a group of every class",
+            ),
+            (
+                fee.is_some_and(|fee| fee <= economy.collateral_per_gib.0),
+                "a sector's collateral covers every fee until its termination",
+            ),
+            (
+                economy.burn_thousandths <= 1000,
+                "at most all of a payment is burnt",
+            ),
+            (
+                economy.finder_thousandths <= 1000,
+                "at most all of a penalty goes to its finder",
+            ),
+            (
+                economy.reward_halving.0 > 0,
+                "rewards halve after at least one period",
+            ),
+            (
+                (1..=Self::MAX_VESTING).contains(&economy.vesting.0),
+                "rewards vest over 1 to 1024 periods",
+            ),
+            (
+                economy.deal_weight_tenths >= 10,
+                "a byte under a deal weighs at least an empty one",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(rule.into()),
+            None => Ok(()),
+        }
+    }
+
+    const MAX_VESTING: u64 = 1024;
+
+    /// The circuits that these parameters need keys for.
+    pub fn circuits(&self) -> Vec<CircuitId> {
+        let of_class = |class: &SectorClass| {
+            [
+                CircuitId {
+                    circuit: Circuit::Seal,
+                    class: *class,
+                    per_proof: self.seal_challenges_per_proof,
+                },
+                CircuitId {
+                    circuit: Circuit::Embed,
+                    class: *class,
+                    per_proof: self.embed_challenges_per_proof,
+                },
+                CircuitId {
+                    circuit: Circuit::Spacetime,
+                    class: *class,
+                    per_proof: SPACETIME_CHALLENGES as u32,
+                },
+            ]
+        };
+        self.classes.iter().flat_map(of_class).collect()
+    }
+
     /// Blocks from one deadline's opening to the next.
     pub fn deadline_blocks(&self) -> Blocks {
         Blocks(self.period.0 / u64::from(self.deadlines.max(1)))
@@ -129,12 +265,38 @@ impl Economy {
             embed_deposit: Amount::hold(1),
             opening_deposit: Amount::hold(1),
             fault_fee_per_gib: Amount::hold(20),
+            missed_fee_per_gib: Amount::hold(10),
+            finder_thousandths: 100,
             reward_per_period: Amount::hold(50),
             reward_cap_per_gib: Amount::hold(50),
             reward_halving: Periods(1_000_000),
             deal_weight_tenths: 20,
             vesting: Periods(10),
             burn_thousandths: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dev_parameters_fit_together_and_broken_ones_are_named() {
+        assert_eq!(Parameters::dev().check(), Ok(()));
+        let broken: [(&str, fn(&mut Parameters)); 5] = [
+            ("deadlines", |p| p.deadlines = 7),
+            ("classes", |p| p.classes.clear()),
+            ("delay", |p| p.beacon_delay = Blocks(30)),
+            ("collateral", |p| {
+                p.economy.collateral_per_gib = Amount::hold(1)
+            }),
+            ("pieces", |p| p.piece_levels = 5),
+        ];
+        for (name, spoil) in broken {
+            let mut parameters = Parameters::dev();
+            spoil(&mut parameters);
+            assert!(parameters.check().is_err(), "{name}");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What the ledger holds, object by object. Each lives in the state tree under a key of its kind.
 
+use crate::block::Validator;
 use crate::message::{DealSetProposal, GroupLayout, GroupRoot, ProviderOffer};
+use crate::receipt::Tier;
 use crate::units::{
-    Address, Amount, Deadline, Height, PackId, Period, Periods, ProviderId, SectorId, SectorNumber,
+    Address, Amount, BlockId, ByteCount, Deadline, Height, PackId, Period, Periods, ProviderId,
+    SectorId, SectorNumber, TreeRoot,
 };
 use holdfast_proofs::node::Node;
 use holdfast_proofs::replica::ReplicaId;
@@ -100,6 +103,22 @@ pub struct Sector {
     pub faults: Periods,
     /// The last period whose deadline it was proven at.
     pub proven: Option<Period>,
+    /// The next period whose deadline it is held to.
+    pub next: Period,
+    /// The replica's lane roots at the challenge of a deadline, kept where an embed was proven
+    /// inside that deadline's window: the deadline challenges these.
+    pub window: Option<WindowRoots>,
+    /// Collateral of the provider locked for it.
+    pub locked: Amount,
+}
+
+/// Lane roots as they stood at the challenge of one period's deadline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowRoots {
+    /// Of which period.
+    pub period: Period,
+    /// Lane roots of the replica tree.
+    pub lanes: [Node; 8],
 }
 
 /// Where a sector stands.
@@ -137,6 +156,8 @@ pub struct Embed {
     pub groups: Vec<EmbedGroup>,
     /// Step 3, once done.
     pub replica: Option<EmbedReplica>,
+    /// Collateral locked for it, burnt where it is abandoned.
+    pub deposit: Amount,
 }
 
 /// One group of an embed.
@@ -161,7 +182,8 @@ pub struct EmbedReplica {
     pub lanes: [Node; 8],
 }
 
-/// A deal set: one pack, n deals.
+/// A deal set: one pack, n deals. In state its deals lie apart from it ([`DealSetRecord`]), because
+/// each is paid by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DealSet {
     /// Its name.
@@ -176,13 +198,38 @@ pub struct DealSet {
     pub repair_budget: Amount,
 }
 
+/// A deal set as it lies in state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealSetRecord {
+    /// As proposed.
+    pub proposal: DealSetProposal,
+    /// When it was included.
+    pub at: Height,
+    /// What is left of the repair budget.
+    pub repair_budget: Amount,
+    /// Deals that are not over yet; with the last one the repair budget returns to the owner.
+    pub live: u8,
+}
+
 /// One deal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deal {
+    /// Who pays for it.
+    pub owner: Address,
     /// Who stores it.
     pub provider: ProviderId,
+    /// Hot or cold.
+    pub tier: Tier,
+    /// Bytes of the shard.
+    pub length: ByteCount,
+    /// What a proven period pays.
+    pub per_period: Amount,
+    /// How many periods.
+    pub term: Periods,
     /// Where it stands.
     pub status: DealStatus,
+    /// The sector that it is being embedded in, or lies in.
+    pub sector: Option<SectorNumber>,
     /// Roots of its piece, once accepted.
     pub piece_roots: Vec<Node>,
     /// What of the escrow is still held for it.
@@ -191,6 +238,8 @@ pub struct Deal {
     pub locked: Amount,
     /// Periods paid so far.
     pub paid: Periods,
+    /// Periods given back so far, because their proof failed.
+    pub refunded: Periods,
     /// An opening demanded and not yet answered.
     pub demand: Option<Demand>,
 }
@@ -214,7 +263,13 @@ pub enum DealStatus {
     Expired,
     /// Taken back by its owner before it was accepted.
     Cancelled,
-    /// The provider broke its promise, lost the sector, or was shown a fraud.
+    /// Not proven by the promised height: the escrow went back, and whoever holds the receipt can
+    /// claim the penalty until the dispute window is over.
+    Broken {
+        /// Whether it was claimed.
+        claimed: bool,
+    },
+    /// The provider lost the sector or was shown a fraud.
     Failed {
         /// In one sentence.
         reason: String,
@@ -259,4 +314,40 @@ pub struct Supply {
     pub collateral: Amount,
     /// In escrow of deals, repair budgets and demands.
     pub escrow: Amount,
+}
+
+impl Supply {
+    /// Whether every token that was minted and not burnt lies somewhere.
+    pub fn balances_out(&self) -> bool {
+        let held = self
+            .balances
+            .checked_add(self.collateral)
+            .and_then(|sum| sum.checked_add(self.escrow));
+        held.is_some() && held == self.minted.checked_sub(self.burnt)
+    }
+}
+
+/// The chain's own state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// The last block's number; 0 at genesis.
+    pub height: Height,
+    /// The last block; the network id's bytes at genesis.
+    pub last: BlockId,
+    /// The last block's time.
+    pub time: u64,
+    /// `merkle-cbt` root over the last block's outcomes: the next header carries it.
+    pub receipts_root: TreeRoot,
+    /// Who orders blocks.
+    pub validators: Vec<Validator>,
+    /// The number that the next provider gets.
+    pub next_provider: ProviderId,
+    /// Bytes of sectors that are proven or held to be.
+    pub capacity: ByteCount,
+    /// The same, deadline by deadline: a new sector goes where least is.
+    pub deadlines: Vec<ByteCount>,
+    /// Which period rewards were last minted in.
+    pub reward_period: Period,
+    /// What was minted in it, the bonus for deals not counted.
+    pub rewarded: Amount,
 }

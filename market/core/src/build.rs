@@ -1,0 +1,110 @@
+//! Building a block: which messages, and the header that the rules will find right.
+
+use crate::admit::{self, AdmitError};
+use crate::beacon::BeaconSecret;
+use crate::block::{Block, Header, MAX_BYTES, MAX_MESSAGES, transactions_root, validators_root};
+use crate::execute::BlockError;
+use crate::message::SignedMessage;
+use crate::query;
+use crate::rules::Rules;
+use crate::units::{Address, Height, TreeRoot};
+use crate::view::{ReadView, ViewError};
+use std::collections::BTreeMap;
+
+/// What a builder brings.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Its consensus key.
+    pub builder: Address,
+    /// Its beacon key.
+    pub beacon: BeaconSecret,
+    /// Milliseconds since the Unix epoch by its clock; raised to the parent's where it is behind.
+    pub time: u64,
+    /// The state tree's root after the parent.
+    pub state_root: TreeRoot,
+}
+
+/// What is left of candidates once those that no next block may hold are sorted out.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// In the order of the candidates: they fit into one block together.
+    pub kept: Vec<SignedMessage>,
+    /// Not for this block, but perhaps for a later one: numbers with a gap before them, or no room.
+    pub later: Vec<SignedMessage>,
+    /// For no block any more, and why.
+    pub dropped: Vec<(SignedMessage, AdmitError)>,
+}
+
+/// Chooses messages for the next block in one pass. Whatever is kept is executable together: an
+/// account that can no longer pay when its turn comes is a refused outcome, not an invalid block.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn select(
+    view: &impl ReadView,
+    rules: &Rules,
+    candidates: Vec<SignedMessage>,
+) -> Result<Selection, ViewError> {
+    let height = Height(query::chain(view)?.height.0.saturating_add(1));
+    let mut nonces: BTreeMap<Address, u64> = BTreeMap::new();
+    let mut selection = Selection::default();
+    let mut room = MAX_BYTES;
+    for signed in candidates {
+        let sender = signed.message.sender;
+        let next = match nonces.get(&sender) {
+            Some(next) => *next,
+            None => query::account(view, &sender)?.nonce,
+        };
+        if let Err(error) = admit::admit(view, rules, &signed, height) {
+            match error {
+                AdmitError::State(error) => return Err(error),
+                refused => selection.dropped.push((signed, refused)),
+            }
+            continue;
+        }
+        match admit::check(rules, &signed, height, next) {
+            Err(why) => selection.dropped.push((signed, why.into())),
+            Ok(size) => {
+                let fits = size <= room && selection.kept.len() < MAX_MESSAGES;
+                if signed.message.nonce == next && fits {
+                    room = room.saturating_sub(size);
+                    nonces.insert(sender, next.saturating_add(1));
+                    selection.kept.push(signed);
+                } else {
+                    selection.later.push(signed);
+                }
+            }
+        }
+    }
+    Ok(selection)
+}
+
+/// The next block with these messages.
+///
+/// # Errors
+/// State that cannot be read, or a message that cannot be encoded.
+pub fn block(
+    view: &impl ReadView,
+    rules: &Rules,
+    turn: &Turn,
+    messages: Vec<SignedMessage>,
+) -> Result<Block, BlockError> {
+    let chain = query::chain(view)?;
+    let height = Height(chain.height.0.saturating_add(1));
+    let previous = query::beacon(view, chain.height)?
+        .ok_or_else(|| ViewError("the last beacon is missing from state".into()))?;
+    Ok(Block {
+        header: Header {
+            height,
+            parent: chain.last,
+            state_root: turn.state_root,
+            transactions_root: transactions_root(&messages)?,
+            receipts_root: chain.receipts_root,
+            time: turn.time.max(chain.time),
+            builder: turn.builder,
+            beacon: turn.beacon.sign(rules.network, previous, height),
+            next_validators: validators_root(&chain.validators)?,
+        },
+        messages,
+    })
+}

@@ -1,0 +1,322 @@
+//! Executing a block: header, messages, block end.
+
+mod account;
+
+use crate::admit;
+use crate::beacon;
+use crate::block::{
+    Block, Header, MAX_BYTES, MAX_MESSAGES, Outcome, OutcomeResult, Validator, receipts_root,
+    transactions_root, validators_root,
+};
+use crate::keys;
+use crate::ledger::{Ledger, take};
+use crate::message::{Body, Message, SignedMessage, Unencodable};
+use crate::refusal::{Refusal, Stop};
+use crate::rules::Rules;
+use crate::schedule;
+use crate::units::{Address, Amount, Height};
+use crate::view::{ReadView, ViewError, Writes};
+
+/// What a block does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// What it changes.
+    pub writes: Writes,
+    /// What came of each message, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Who orders blocks from now on, where that changes.
+    pub validators: Option<Vec<Validator>>,
+    /// Proofs that held.
+    pub proofs: ProofTally,
+}
+
+/// Proofs that held, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProofTally {
+    /// Groth16 proofs of seals.
+    pub seal: u64,
+    /// Groth16 proofs of embeds.
+    pub embed: u64,
+    /// Groth16 proofs of spacetime.
+    pub spacetime: u64,
+}
+
+impl ProofTally {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.seal
+            .saturating_add(self.embed)
+            .saturating_add(self.spacetime)
+    }
+
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            seal: self.seal.saturating_add(other.seal),
+            embed: self.embed.saturating_add(other.embed),
+            spacetime: self.spacetime.saturating_add(other.spacetime),
+        }
+    }
+}
+
+/// Why a block cannot be executed: it is not a block of this chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    /// Not the next.
+    #[error("the block has height {found}, the next is {next}")]
+    Height {
+        /// As it says.
+        found: Height,
+        /// The next.
+        next: Height,
+    },
+    /// A header field that does not fit state or messages.
+    #[error("the header's {0} is not what the chain and the messages give")]
+    Header(&'static str),
+    /// Nobody who may build.
+    #[error("{0} is not a validator and cannot build a block")]
+    Builder(Address),
+    /// The beacon signature does not verify.
+    #[error("the header's beacon is not its builder's signature for this turn")]
+    Beacon,
+    /// Too much in it.
+    #[error("the block has {found} {what}, at most {most} are allowed")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
+    /// A message that no block may hold.
+    #[error("message {index} cannot be in this block: {why}")]
+    Inadmissible {
+        /// Which.
+        index: usize,
+        /// Why.
+        why: Refusal,
+    },
+    /// It cannot be encoded.
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
+    /// State cannot be read, or is not what the rules wrote.
+    #[error(transparent)]
+    State(#[from] ViewError),
+    /// The books do not balance: a defect in the rules. Nothing is written.
+    #[error(
+        "the token's books do not balance after {0}; this is a defect, the block is not executed"
+    )]
+    Books(&'static str),
+}
+
+impl BlockError {
+    /// Which message makes the block impossible, where it is one: a builder leaves it out.
+    pub fn message(&self) -> Option<usize> {
+        match self {
+            Self::Inadmissible { index, .. } => Some(*index),
+            _ => None,
+        }
+    }
+}
+
+/// What rules work with while a block is executed.
+pub(crate) struct Context<'a, V: ReadView> {
+    pub rules: &'a Rules,
+    pub ledger: Ledger<'a, V>,
+    pub height: Height,
+    pub proofs: ProofTally,
+}
+
+/// Executes the next block on the state after the one before.
+///
+/// # Errors
+/// A block that is not the chain's next: nothing of it is done.
+pub fn execute<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+) -> Result<Execution, BlockError> {
+    let ledger = Ledger::open(view)?;
+    check_header(&ledger, rules, block)?;
+    let header = &block.header;
+    let mut context = Context {
+        rules,
+        ledger,
+        height: header.height,
+        proofs: ProofTally::default(),
+    };
+    context.begin(header)?;
+    let mut bytes = 0usize;
+    let mut outcomes = Vec::with_capacity(block.messages.len());
+    for (index, signed) in block.messages.iter().enumerate() {
+        let inadmissible = |why| BlockError::Inadmissible { index, why };
+        let account = context.ledger.account(&signed.message.sender)?;
+        let size = admit::check(rules, signed, header.height, account.nonce)
+            .and_then(|size| admit::check_nonce(signed.message.nonce, account.nonce).map(|()| size))
+            .map_err(inadmissible)?;
+        bytes = bytes.saturating_add(size);
+        if bytes > MAX_BYTES {
+            return Err(BlockError::TooLarge {
+                what: "bytes of messages",
+                found: bytes,
+                most: MAX_BYTES,
+            });
+        }
+        outcomes.push(Outcome {
+            message: signed.id()?,
+            result: context.message(signed)?,
+        });
+    }
+    context.ledger.chain.receipts_root = receipts_root(&outcomes)?;
+    if !context.ledger.supply().balances_out() {
+        return Err(BlockError::Books("the block"));
+    }
+    Ok(Execution {
+        proofs: context.proofs,
+        writes: context.ledger.finish()?,
+        outcomes,
+        validators: None,
+    })
+}
+
+fn check_header<V: ReadView>(
+    ledger: &Ledger<'_, V>,
+    rules: &Rules,
+    block: &Block,
+) -> Result<(), BlockError> {
+    let (header, chain) = (&block.header, &ledger.chain);
+    let next = Height(chain.height.0.saturating_add(1));
+    if header.height != next {
+        return Err(BlockError::Height {
+            found: header.height,
+            next,
+        });
+    }
+    if block.messages.len() > MAX_MESSAGES {
+        return Err(BlockError::TooLarge {
+            what: "messages",
+            found: block.messages.len(),
+            most: MAX_MESSAGES,
+        });
+    }
+    let fields = [
+        ("parent", header.parent == chain.last),
+        ("time", header.time >= chain.time),
+        ("receipts_root", header.receipts_root == chain.receipts_root),
+        (
+            "transactions_root",
+            header.transactions_root == transactions_root(&block.messages)?,
+        ),
+        (
+            "next_validators",
+            header.next_validators == validators_root(&chain.validators)?,
+        ),
+    ];
+    if let Some((field, _)) = fields.into_iter().find(|(_, holds)| !holds) {
+        return Err(BlockError::Header(field));
+    }
+    let builder = chain
+        .validators
+        .iter()
+        .find(|validator| validator.key == header.builder)
+        .ok_or(BlockError::Builder(header.builder))?;
+    let previous = crate::query::beacon(ledger, chain.height)?
+        .ok_or_else(|| ViewError("the last beacon is missing from state".into()))?;
+    if beacon::is_signed(
+        &builder.beacon,
+        rules.network,
+        previous,
+        header.height,
+        &header.beacon,
+    ) {
+        Ok(())
+    } else {
+        Err(BlockError::Beacon)
+    }
+}
+
+impl<V: ReadView> Context<'_, V> {
+    /// What a block changes before its messages: the chain's place and the beacon.
+    fn begin(&mut self, header: &Header) -> Result<(), BlockError> {
+        let chain = &mut self.ledger.chain;
+        chain.height = header.height;
+        chain.time = header.time;
+        chain.last = header.id()?;
+        let value = beacon::value(&header.beacon);
+        self.ledger
+            .put_beacon(header.height, &value)
+            .map_err(broken)?;
+        let memory = schedule::beacon_memory(&self.rules.parameters);
+        if let Some(old) = header.height.0.checked_sub(memory.0) {
+            self.ledger.put(keys::beacon(Height(old)), None);
+        }
+        Ok(())
+    }
+
+    /// Charges the fee, then tries the body; a refused body leaves no other trace.
+    fn message(&mut self, signed: &SignedMessage) -> Result<OutcomeResult, BlockError> {
+        let message = &signed.message;
+        self.ledger.mark();
+        let paid = self.charge(message).map_err(broken)?;
+        self.ledger.mark();
+        let proofs = self.proofs;
+        let result = if paid == message.fee {
+            self.body(message)
+        } else {
+            Err(Refusal::Funds {
+                have: paid,
+                need: message.fee,
+                missing: message.fee.saturating_sub(paid),
+            }
+            .into())
+        };
+        let result = match result {
+            Ok(()) if self.ledger.supply().balances_out() => Ok(OutcomeResult::Done),
+            Ok(()) => Err(BlockError::Books("a message")),
+            Err(Stop::Refused(why)) => Ok(OutcomeResult::Refused(why.to_string())),
+            Err(Stop::Broken(error)) => Err(error.into()),
+        }?;
+        if result != OutcomeResult::Done {
+            self.ledger.roll_back();
+            self.proofs = proofs;
+        }
+        Ok(result)
+    }
+
+    /// Burns the fee, or what there is of it, and uses up the number.
+    fn charge(&mut self, message: &Message) -> Result<Amount, Stop> {
+        let mut account = self.ledger.account(&message.sender)?;
+        let paid = account.balance.min(message.fee);
+        account.balance = take(account.balance, paid, "a balance")?;
+        account.nonce = account.nonce.checked_add(1).ok_or(Refusal::Overflow)?;
+        self.ledger.put_account(&message.sender, &account)?;
+        self.ledger.burn(paid)?;
+        Ok(paid)
+    }
+
+    fn body(&mut self, message: &Message) -> Result<(), Stop> {
+        let sender = &message.sender;
+        match &message.body {
+            Body::Transfer { to, amount } => self.transfer(sender, to, *amount),
+            Body::PublishName {
+                label,
+                version,
+                root,
+            } => self.publish_name(sender, label, *version, root),
+            _ => Err(Refusal::Malformed {
+                what: "the body",
+                why: "rules follow".into(),
+            }
+            .into()),
+        }
+    }
+}
+
+/// Outside a body a refusal is a defect of state.
+fn broken(stop: Stop) -> BlockError {
+    BlockError::State(match stop {
+        Stop::Broken(error) => error,
+        Stop::Refused(why) => ViewError(format!("the block's own work was refused: {why}")),
+    })
+}

@@ -1,0 +1,138 @@
+//! Where each object lives: a prefix of its kind, then big-endian numbers, so that scans are in order.
+
+use crate::units::{Address, DealId, Height, PackId, ProviderId, SectorId};
+
+/// Accounts by address.
+pub const ACCOUNT: &[u8] = b"account/";
+/// Providers by number.
+pub const PROVIDER: &[u8] = b"provider/";
+/// Sectors by provider and number.
+pub const SECTOR: &[u8] = b"sector/";
+/// Deal sets by pack, without their deals.
+pub const DEAL_SET: &[u8] = b"deal-set/";
+/// Deals by pack and shard.
+pub const DEAL: &[u8] = b"deal/";
+/// Which packs an owner has: owner, pack.
+pub const OWNER_DEAL_SET: &[u8] = b"owner-deal-set/";
+/// Which deals name a provider: provider, pack, shard.
+pub const PROVIDER_DEAL: &[u8] = b"provider-deal/";
+/// Names by owner and label.
+pub const NAME: &[u8] = b"name/";
+/// Recent beacons by height.
+pub const BEACON: &[u8] = b"beacon/";
+/// What falls due, by phase of the block end and height.
+pub const DUE: &[u8] = b"due/";
+/// The chain's own state.
+pub const CHAIN: &[u8] = b"chain";
+/// The token's books.
+pub const SUPPLY: &[u8] = b"supply";
+
+fn key(prefix: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Of an account.
+pub fn account(address: &Address) -> Vec<u8> {
+    key(ACCOUNT, &[address.as_bytes()])
+}
+
+/// Of a provider.
+pub fn provider(id: ProviderId) -> Vec<u8> {
+    key(PROVIDER, &[&id.0.to_be_bytes()])
+}
+
+/// Of a sector.
+pub fn sector(id: SectorId) -> Vec<u8> {
+    key(
+        SECTOR,
+        &[&id.provider.0.to_be_bytes(), &id.number.0.to_be_bytes()],
+    )
+}
+
+/// Before all sectors of a provider.
+pub fn sectors_of(id: ProviderId) -> Vec<u8> {
+    key(SECTOR, &[&id.0.to_be_bytes()])
+}
+
+/// Of a deal set.
+pub fn deal_set(pack: &PackId) -> Vec<u8> {
+    key(DEAL_SET, &[pack.as_bytes()])
+}
+
+/// Of a deal.
+pub fn deal(id: &DealId) -> Vec<u8> {
+    key(DEAL, &[id.pack.as_bytes(), &[id.shard.0]])
+}
+
+/// Before all deals of a set.
+pub fn deals(pack: &PackId) -> Vec<u8> {
+    key(DEAL, &[pack.as_bytes()])
+}
+
+/// That an owner has a deal set.
+pub fn owner_deal_set(owner: &Address, pack: &PackId) -> Vec<u8> {
+    key(OWNER_DEAL_SET, &[owner.as_bytes(), pack.as_bytes()])
+}
+
+/// Before all deal sets of an owner.
+pub fn owner_deal_sets(owner: &Address) -> Vec<u8> {
+    key(OWNER_DEAL_SET, &[owner.as_bytes()])
+}
+
+/// That a deal names a provider.
+pub fn provider_deal(provider: ProviderId, id: &DealId) -> Vec<u8> {
+    key(
+        PROVIDER_DEAL,
+        &[&provider.0.to_be_bytes(), id.pack.as_bytes(), &[id.shard.0]],
+    )
+}
+
+/// Before all deals that name a provider.
+pub fn provider_deals(provider: ProviderId) -> Vec<u8> {
+    key(PROVIDER_DEAL, &[&provider.0.to_be_bytes()])
+}
+
+/// Of a name.
+pub fn name(owner: &Address, label: &str) -> Vec<u8> {
+    key(NAME, &[owner.as_bytes(), label.as_bytes()])
+}
+
+/// Of a height's beacon.
+pub fn beacon(height: Height) -> Vec<u8> {
+    key(BEACON, &[&height.0.to_be_bytes()])
+}
+
+/// Of something that falls due: phase, height, and what tells it from others of that height.
+pub fn due(phase: u8, height: Height, rest: &[u8]) -> Vec<u8> {
+    key(DUE, &[&[phase], &height.0.to_be_bytes(), rest])
+}
+
+/// Before all that falls due in a phase.
+pub fn due_phase(phase: u8) -> Vec<u8> {
+    key(DUE, &[&[phase]])
+}
+
+/// The height in a key that [`due`] made.
+pub fn due_height(key: &[u8]) -> Option<Height> {
+    let bytes = key.get(DUE.len() + 1..DUE.len() + 9)?;
+    Some(Height(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The pack at the end of a key that [`owner_deal_set`] made.
+pub fn pack_at_end(key: &[u8]) -> Option<PackId> {
+    let bytes = key.get(key.len().checked_sub(32)?..)?;
+    Some(PackId(bytes.try_into().ok()?))
+}
+
+/// The deal at the end of a key that [`provider_deal`] or [`deal`] made.
+pub fn deal_at_end(key: &[u8]) -> Option<DealId> {
+    let (shard, rest) = key.split_last()?;
+    Some(DealId {
+        pack: pack_at_end(rest)?,
+        shard: crate::units::ShardIndex(*shard),
+    })
+}

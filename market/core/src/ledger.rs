@@ -1,0 +1,364 @@
+//! State under the hands of the rules: typed objects over a read view, with a mark to return to.
+//!
+//! The books are kept here and nowhere else: whoever writes an account, a provider, a deal or a
+//! deal set changes the matching sum by the difference between what it held and what it holds.
+
+use crate::keys;
+use crate::message::{decode, encode};
+use crate::refusal::{Refusal, Stop};
+use crate::state::{Account, Chain, Deal, DealSetRecord, Name, Provider, Sector, Supply};
+use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
+use crate::view::{Entry, ReadView, ViewError, Writes, scan_start};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// Reads one object of a view.
+pub(crate) fn read<T>(
+    view: &(impl ReadView + ?Sized),
+    kind: &'static str,
+    key: &[u8],
+) -> Result<Option<T>, ViewError>
+where
+    T: Serialize + for<'de> Deserialize<'de>,
+{
+    view.get(key)?
+        .map(|bytes| decode(kind, &bytes).map_err(|error| ViewError(error.to_string())))
+        .transpose()
+}
+
+/// Reads an object that every state has.
+pub(crate) fn read_present<T>(
+    view: &(impl ReadView + ?Sized),
+    kind: &'static str,
+    key: &[u8],
+) -> Result<T, ViewError>
+where
+    T: Serialize + for<'de> Deserialize<'de>,
+{
+    read(view, kind, key)?.ok_or_else(|| ViewError(format!("the {kind} is missing from state")))
+}
+
+pub(crate) fn bytes_of<T: Serialize>(value: &T) -> Result<Vec<u8>, ViewError> {
+    encode(value).map_err(|error| ViewError(error.to_string()))
+}
+
+/// The ledger while a block is executed.
+pub(crate) struct Ledger<'v, V: ReadView> {
+    view: &'v V,
+    writes: Writes,
+    /// What the writes since the mark replaced, newest last.
+    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    pub chain: Chain,
+    supply: Supply,
+    mark: (Chain, Supply),
+}
+
+impl<'v, V: ReadView> Ledger<'v, V> {
+    pub fn open(view: &'v V) -> Result<Self, ViewError> {
+        let chain: Chain = read_present(view, "chain", keys::CHAIN)?;
+        let supply: Supply = read_present(view, "supply", keys::SUPPLY)?;
+        Ok(Self {
+            view,
+            writes: BTreeMap::new(),
+            undo: Vec::new(),
+            mark: (chain.clone(), supply.clone()),
+            chain,
+            supply,
+        })
+    }
+
+    /// Everything until the next [`Self::roll_back`] can be taken back.
+    pub fn mark(&mut self) {
+        self.undo.clear();
+        self.mark = (self.chain.clone(), self.supply.clone());
+    }
+
+    /// Takes back everything since the mark.
+    pub fn roll_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(value) => self.writes.insert(key, value),
+                None => self.writes.remove(&key),
+            };
+        }
+        (self.chain, self.supply) = self.mark.clone();
+    }
+
+    pub fn supply(&self) -> &Supply {
+        &self.supply
+    }
+
+    /// All changes of the block.
+    pub fn finish(mut self) -> Result<Writes, ViewError> {
+        let (chain, supply) = (bytes_of(&self.chain)?, bytes_of(&self.supply)?);
+        self.writes.insert(keys::CHAIN.to_vec(), Some(chain));
+        self.writes.insert(keys::SUPPLY.to_vec(), Some(supply));
+        Ok(self.writes)
+    }
+
+    pub fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let before = self.writes.insert(key.clone(), value);
+        self.undo.push((key, before));
+    }
+
+    fn put_object<T: Serialize>(&mut self, key: Vec<u8>, value: &T) -> Result<(), Stop> {
+        let bytes = bytes_of(value)?;
+        self.put(key, Some(bytes));
+        Ok(())
+    }
+
+    // Books
+
+    fn shift(sum: &mut Amount, before: Amount, after: Amount) -> Result<(), Stop> {
+        *sum = sum
+            .checked_sub(before)
+            .ok_or_else(|| ViewError("the books hold less than an object in them".into()))?
+            .checked_add(after)
+            .ok_or(Refusal::Overflow)?;
+        Ok(())
+    }
+
+    /// Tokens that come into being; the caller writes who holds them.
+    pub fn mint(&mut self, amount: Amount) -> Result<(), Stop> {
+        self.supply.minted = add(self.supply.minted, amount)?;
+        Ok(())
+    }
+
+    /// Tokens that cease to be; the caller writes who no longer holds them.
+    pub fn burn(&mut self, amount: Amount) -> Result<(), Stop> {
+        self.supply.burnt = add(self.supply.burnt, amount)?;
+        Ok(())
+    }
+
+    // Objects
+
+    pub fn account(&self, address: &Address) -> Result<Account, ViewError> {
+        Ok(read(self, "account", &keys::account(address))?.unwrap_or_default())
+    }
+
+    pub fn put_account(&mut self, address: &Address, account: &Account) -> Result<(), Stop> {
+        let before = self.account(address)?.balance;
+        Self::shift(&mut self.supply.balances, before, account.balance)?;
+        self.put_object(keys::account(address), account)
+    }
+
+    /// Gives tokens to an account.
+    pub fn credit(&mut self, address: &Address, amount: Amount) -> Result<(), Stop> {
+        if amount == Amount::ZERO {
+            return Ok(());
+        }
+        let mut account = self.account(address)?;
+        account.balance = add(account.balance, amount)?;
+        self.put_account(address, &account)
+    }
+
+    /// Takes tokens from an account that has them.
+    pub fn debit(&mut self, address: &Address, amount: Amount) -> Result<(), Stop> {
+        let mut account = self.account(address)?;
+        account.balance = account
+            .balance
+            .checked_sub(amount)
+            .ok_or_else(|| Refusal::Funds {
+                have: account.balance,
+                need: amount,
+                missing: amount.saturating_sub(account.balance),
+            })?;
+        self.put_account(address, &account)
+    }
+
+    pub fn provider(&self, id: ProviderId) -> Result<Provider, Stop> {
+        read(self, "provider", &keys::provider(id))?
+            .ok_or(Refusal::NoProvider(id))
+            .map_err(Stop::from)
+    }
+
+    pub fn put_provider(&mut self, provider: &Provider) -> Result<(), Stop> {
+        let key = keys::provider(provider.id);
+        let before = read::<Provider>(self, "provider", &key)?
+            .map_or(Ok(Amount::ZERO), |before| before.holds())?;
+        Self::shift(&mut self.supply.collateral, before, provider.holds()?)?;
+        self.put_object(key, provider)
+    }
+
+    pub fn sector_option(&self, id: SectorId) -> Result<Option<Sector>, ViewError> {
+        read(self, "sector", &keys::sector(id))
+    }
+
+    pub fn sector(&self, id: SectorId) -> Result<Sector, Stop> {
+        Ok(self.sector_option(id)?.ok_or(Refusal::NoSector(id))?)
+    }
+
+    pub fn put_sector(&mut self, sector: &Sector) -> Result<(), Stop> {
+        self.put_object(keys::sector(sector.id), sector)
+    }
+
+    pub fn deal_set_option(&self, pack: &PackId) -> Result<Option<DealSetRecord>, ViewError> {
+        read(self, "deal set", &keys::deal_set(pack))
+    }
+
+    pub fn deal_set(&self, pack: &PackId) -> Result<DealSetRecord, Stop> {
+        Ok(self
+            .deal_set_option(pack)?
+            .ok_or(Refusal::NoDealSet(*pack))?)
+    }
+
+    pub fn put_deal_set(&mut self, pack: &PackId, set: &DealSetRecord) -> Result<(), Stop> {
+        let before = self
+            .deal_set_option(pack)?
+            .map_or(Amount::ZERO, |before| before.repair_budget);
+        Self::shift(&mut self.supply.escrow, before, set.repair_budget)?;
+        self.put_object(keys::deal_set(pack), set)
+    }
+
+    pub fn deal(&self, id: &DealId) -> Result<Deal, Stop> {
+        Ok(read(self, "deal", &keys::deal(id))?.ok_or(Refusal::NoDeal(*id))?)
+    }
+
+    pub fn put_deal(&mut self, id: &DealId, deal: &Deal) -> Result<(), Stop> {
+        let key = keys::deal(id);
+        let before =
+            read::<Deal>(self, "deal", &key)?.map_or(Ok(Amount::ZERO), |before| before.holds())?;
+        Self::shift(&mut self.supply.escrow, before, deal.holds()?)?;
+        self.put_object(key, deal)
+    }
+
+    pub fn name(&self, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
+        read(self, "name", &keys::name(owner, label))
+    }
+
+    pub fn put_name(&mut self, owner: &Address, label: &str, name: &Name) -> Result<(), Stop> {
+        self.put_object(keys::name(owner, label), name)
+    }
+
+    pub fn beacon(&self, height: Height) -> Result<Beacon, Stop> {
+        Ok(read(self, "beacon", &keys::beacon(height))?.ok_or(Refusal::NoBeacon(height))?)
+    }
+
+    pub fn put_beacon(&mut self, height: Height, beacon: &Beacon) -> Result<(), Stop> {
+        self.put_object(keys::beacon(height), beacon)
+    }
+}
+
+impl<V: ReadView> ReadView for Ledger<'_, V> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ViewError> {
+        match self.writes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.view.get(key),
+        }
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ViewError> {
+        let written: Vec<(&Vec<u8>, &Option<Vec<u8>>)> = self
+            .writes
+            .range::<[u8], _>((scan_start(prefix, after), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .collect();
+        // Each written key can hide at most one stored entry.
+        let stored = self
+            .view
+            .scan(prefix, after, limit.saturating_add(written.len()))?;
+        let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> = stored
+            .into_iter()
+            .map(|(key, value)| (key, Some(value)))
+            .collect();
+        for (key, value) in written {
+            merged.insert(key.clone(), value.clone());
+        }
+        Ok(merged
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .take(limit)
+            .collect())
+    }
+}
+
+impl Provider {
+    /// Everything in its hands on the ledger: collateral and what vests.
+    pub(crate) fn holds(&self) -> Result<Amount, Stop> {
+        self.vesting
+            .iter()
+            .try_fold(self.collateral, |sum, vesting| add(sum, vesting.amount))
+    }
+
+    /// What of that nothing has locked.
+    pub(crate) fn free(&self) -> Result<Amount, Stop> {
+        Ok(self.holds()?.saturating_sub(self.locked))
+    }
+
+    /// Locks collateral that is free.
+    pub(crate) fn lock(&mut self, amount: Amount) -> Result<(), Stop> {
+        let free = self.free()?;
+        if free < amount {
+            return Err(Refusal::Collateral {
+                have: free,
+                need: amount,
+                missing: amount.saturating_sub(free),
+            }
+            .into());
+        }
+        self.locked = add(self.locked, amount)?;
+        Ok(())
+    }
+
+    /// Frees what was locked.
+    pub(crate) fn unlock(&mut self, amount: Amount) -> Result<(), Stop> {
+        self.locked = take(self.locked, amount, "locked collateral")?;
+        Ok(())
+    }
+
+    /// Takes up to `amount` that is free: collateral first, then what vests last. What it took.
+    pub(crate) fn fine(&mut self, amount: Amount) -> Result<Amount, Stop> {
+        let fine = amount.min(self.free()?);
+        let mut left = fine;
+        let part = left.min(self.collateral);
+        self.collateral = take(self.collateral, part, "collateral")?;
+        left = left.saturating_sub(part);
+        for vesting in self.vesting.iter_mut().rev() {
+            let part = left.min(vesting.amount);
+            vesting.amount = take(vesting.amount, part, "vesting")?;
+            left = left.saturating_sub(part);
+        }
+        self.vesting
+            .retain(|vesting| vesting.amount != Amount::ZERO);
+        self.record.fined = add(self.record.fined, fine)?;
+        Ok(fine)
+    }
+
+    /// Takes what was locked for something: it is always there.
+    pub(crate) fn forfeit(&mut self, locked: Amount) -> Result<(), Stop> {
+        self.unlock(locked)?;
+        let taken = self.fine(locked)?;
+        if taken == locked {
+            Ok(())
+        } else {
+            Err(ViewError(format!("provider {} had less than it had locked", self.id)).into())
+        }
+    }
+}
+
+impl Deal {
+    /// Tokens that lie in it: escrow and the deposit of a demand.
+    pub(crate) fn holds(&self) -> Result<Amount, Stop> {
+        match &self.demand {
+            Some(demand) => add(self.escrow, demand.deposit),
+            None => Ok(self.escrow),
+        }
+    }
+}
+
+/// A sum, refused where it is beyond the numbers.
+pub(crate) fn add(a: Amount, b: Amount) -> Result<Amount, Stop> {
+    Ok(a.checked_add(b).ok_or(Refusal::Overflow)?)
+}
+
+/// A difference that the rules know not to be negative.
+pub(crate) fn take(from: Amount, amount: Amount, what: &str) -> Result<Amount, Stop> {
+    from.checked_sub(amount)
+        .ok_or_else(|| Stop::Broken(ViewError(format!("{what} of {from} is less than {amount}"))))
+}

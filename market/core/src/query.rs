@@ -1,0 +1,264 @@
+//! Typed reads over any view: what the API, nodes and audits ask.
+
+use crate::keys;
+use crate::ledger::{read, read_present};
+use crate::message::decode;
+use crate::state::{Account, Chain, Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
+use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
+use crate::view::{ReadView, ViewError};
+use serde::{Deserialize, Serialize};
+
+/// Entries read from the view at a time.
+const PAGE: usize = 256;
+
+/// An account; one that nobody ever paid is empty.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn account(view: &impl ReadView, address: &Address) -> Result<Account, ViewError> {
+    Ok(read(view, "account", &keys::account(address))?.unwrap_or_default())
+}
+
+/// A provider.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn provider(view: &impl ReadView, id: ProviderId) -> Result<Option<Provider>, ViewError> {
+    read(view, "provider", &keys::provider(id))
+}
+
+/// Providers with numbers above `after`, at most `limit`.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn providers(
+    view: &impl ReadView,
+    after: Option<ProviderId>,
+    limit: usize,
+) -> Result<Vec<Provider>, ViewError> {
+    list(
+        view,
+        "provider",
+        keys::PROVIDER,
+        after.map(keys::provider),
+        limit,
+    )
+}
+
+/// A sector.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn sector(view: &impl ReadView, id: SectorId) -> Result<Option<Sector>, ViewError> {
+    read(view, "sector", &keys::sector(id))
+}
+
+/// All sectors of a provider, terminated ones too.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn sectors_of(view: &impl ReadView, provider: ProviderId) -> Result<Vec<Sector>, ViewError> {
+    list(
+        view,
+        "sector",
+        &keys::sectors_of(provider),
+        None,
+        usize::MAX,
+    )
+}
+
+/// A deal.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn deal(view: &impl ReadView, id: &DealId) -> Result<Option<Deal>, ViewError> {
+    read(view, "deal", &keys::deal(id))
+}
+
+/// What of a deal set lies apart from its deals.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn deal_set_record(
+    view: &impl ReadView,
+    pack: &PackId,
+) -> Result<Option<DealSetRecord>, ViewError> {
+    read(view, "deal set", &keys::deal_set(pack))
+}
+
+/// A deal set with its deals.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn deal_set(view: &impl ReadView, pack: &PackId) -> Result<Option<DealSet>, ViewError> {
+    let Some(record) = deal_set_record(view, pack)? else {
+        return Ok(None);
+    };
+    Ok(Some(DealSet {
+        id: *pack,
+        proposal: record.proposal,
+        at: record.at,
+        deals: list(view, "deal", &keys::deals(pack), None, usize::MAX)?,
+        repair_budget: record.repair_budget,
+    }))
+}
+
+/// All deal sets of an owner.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn deal_sets_of(view: &impl ReadView, owner: &Address) -> Result<Vec<DealSet>, ViewError> {
+    let mut sets = Vec::new();
+    each(view, &keys::owner_deal_sets(owner), None, |key, _| {
+        if let Some(pack) = keys::pack_at_end(key)
+            && let Some(set) = deal_set(view, &pack)?
+        {
+            sets.push(set);
+        }
+        Ok(true)
+    })?;
+    Ok(sets)
+}
+
+/// All deals that name a provider, by pack and shard.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn deals_of(
+    view: &impl ReadView,
+    provider: ProviderId,
+) -> Result<Vec<(DealId, Deal)>, ViewError> {
+    let mut deals = Vec::new();
+    each(view, &keys::provider_deals(provider), None, |key, _| {
+        if let Some(id) = keys::deal_at_end(key)
+            && let Some(deal) = deal(view, &id)?
+        {
+            deals.push((id, deal));
+        }
+        Ok(true)
+    })?;
+    Ok(deals)
+}
+
+/// A name.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn name(view: &impl ReadView, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
+    read(view, "name", &keys::name(owner, label))
+}
+
+/// The token's books as the rules keep them.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn supply(view: &impl ReadView) -> Result<Supply, ViewError> {
+    read_present(view, "supply", keys::SUPPLY)
+}
+
+/// The chain's own state.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn chain(view: &impl ReadView) -> Result<Chain, ViewError> {
+    read_present(view, "chain", keys::CHAIN)
+}
+
+/// The beacon of a height, as long as the rules may ask for it
+/// ([`crate::schedule::beacon_memory`]).
+///
+/// # Errors
+/// The store cannot be read.
+pub fn beacon(view: &impl ReadView, height: Height) -> Result<Option<Beacon>, ViewError> {
+    read(view, "beacon", &keys::beacon(height))
+}
+
+/// The books counted anew over every object: what an audit compares with [`supply`].
+///
+/// # Errors
+/// The store cannot be read, or holds more than the numbers can say.
+pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
+    let over = || ViewError("the tokens in state are beyond the numbers".into());
+    let mut counted = supply(view)?;
+    (counted.balances, counted.collateral, counted.escrow) = Default::default();
+    let add = |sum: &mut Amount, amount: Amount| {
+        *sum = sum.checked_add(amount).ok_or_else(over)?;
+        Ok::<_, ViewError>(())
+    };
+    each(view, keys::ACCOUNT, None, |_, bytes| {
+        let account: Account = object("account", bytes)?;
+        add(&mut counted.balances, account.balance)?;
+        Ok(true)
+    })?;
+    each(view, keys::PROVIDER, None, |_, bytes| {
+        let provider: Provider = object("provider", bytes)?;
+        add(&mut counted.collateral, provider.collateral)?;
+        for vesting in &provider.vesting {
+            add(&mut counted.collateral, vesting.amount)?;
+        }
+        Ok(true)
+    })?;
+    each(view, keys::DEAL, None, |_, bytes| {
+        let deal: Deal = object("deal", bytes)?;
+        add(&mut counted.escrow, deal.escrow)?;
+        if let Some(demand) = &deal.demand {
+            add(&mut counted.escrow, demand.deposit)?;
+        }
+        Ok(true)
+    })?;
+    each(view, keys::DEAL_SET, None, |_, bytes| {
+        let set: DealSetRecord = object("deal set", bytes)?;
+        add(&mut counted.escrow, set.repair_budget)?;
+        Ok(true)
+    })?;
+    Ok(counted)
+}
+
+fn object<T>(kind: &'static str, bytes: &[u8]) -> Result<T, ViewError>
+where
+    T: Serialize + for<'de> Deserialize<'de>,
+{
+    decode(kind, bytes).map_err(|error| ViewError(error.to_string()))
+}
+
+fn list<T>(
+    view: &impl ReadView,
+    kind: &'static str,
+    prefix: &[u8],
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<T>, ViewError>
+where
+    T: Serialize + for<'de> Deserialize<'de>,
+{
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    each(view, prefix, after, |_, bytes| {
+        found.push(object(kind, bytes)?);
+        Ok(found.len() < limit)
+    })?;
+    Ok(found)
+}
+
+/// Goes over a prefix page by page, until the end or until `visit` says false.
+fn each(
+    view: &impl ReadView,
+    prefix: &[u8],
+    mut after: Option<Vec<u8>>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, ViewError>,
+) -> Result<(), ViewError> {
+    loop {
+        let page = view.scan(prefix, after.as_deref(), PAGE)?;
+        for (key, value) in &page {
+            if !visit(key, value)? {
+                return Ok(());
+            }
+        }
+        match page.into_iter().next_back() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
+}

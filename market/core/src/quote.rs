@@ -1,0 +1,190 @@
+//! What things cost: clients and nodes ask the same functions as the rules.
+
+use crate::message::{DealSetProposal, Message, SignedMessage, Unencodable, encode};
+use crate::parameters::{Economy, Parameters};
+use crate::units::{Amount, ByteCount, Periods, Signature};
+use holdfast_proofs::sector::SectorClass;
+
+const GIB: u128 = 1 << 30;
+
+/// Bytes of one column of a full stripe (PROTOCOL, *From object to deal*).
+pub const STRIPE_COLUMN_BYTES: u64 = 64 * 1024;
+/// Bytes of the largest pack.
+pub const MAX_PACK_BYTES: u64 = 64 * 1024 * 1024;
+/// Shards of a pack, at most.
+pub const MAX_SHARDS: u8 = 64;
+/// Periods of a deal, at most.
+pub const MAX_TERM: Periods = Periods(1 << 20);
+/// Bytes of the largest message.
+pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
+
+/// A price that does not fit the numbers of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the price is larger than all tokens that can exist; ask for less, or a lower price")]
+pub struct Unpayable;
+
+/// A rate a GiB for so many bytes, rounded up.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn per_gib(rate: Amount, bytes: ByteCount) -> Result<Amount, Unpayable> {
+    rate.0
+        .checked_mul(u128::from(bytes.0))
+        .map(|product| Amount(product.div_ceil(GIB)))
+        .ok_or(Unpayable)
+}
+
+/// The same, rounded down: for what is paid out.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn per_gib_floor(rate: Amount, bytes: ByteCount) -> Result<Amount, Unpayable> {
+    rate.0
+        .checked_mul(u128::from(bytes.0))
+        .map(|product| Amount(product / GIB))
+        .ok_or(Unpayable)
+}
+
+/// The length of every shard of a pack: whole columns, then the last stripe's.
+pub fn shard_length(k: u8, pack: ByteCount) -> ByteCount {
+    let k = u64::from(k.max(1));
+    let stripe = k * STRIPE_COLUMN_BYTES;
+    ByteCount(pack.0 / stripe * STRIPE_COLUMN_BYTES + (pack.0 % stripe).div_ceil(k))
+}
+
+/// What a shard costs a period.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn shard_period(price: Amount, length: ByteCount) -> Result<Amount, Unpayable> {
+    per_gib(price, length)
+}
+
+/// What a shard costs over its term: this is held in escrow.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn shard_escrow(price: Amount, length: ByteCount, term: Periods) -> Result<Amount, Unpayable> {
+    shard_period(price, length)?
+        .0
+        .checked_mul(u128::from(term.0))
+        .map(Amount)
+        .ok_or(Unpayable)
+}
+
+/// What a deal set takes from its owner's account, the message's fee not counted: every shard over
+/// its term, and the repair budget.
+///
+/// # Errors
+/// A sum beyond the numbers.
+pub fn deal_set(proposal: &DealSetProposal) -> Result<Amount, Unpayable> {
+    let mut sum = proposal.repair_budget;
+    for terms in &proposal.terms {
+        let escrow = shard_escrow(terms.price, proposal.pack.shard_length, terms.term)?;
+        sum = sum.checked_add(escrow).ok_or(Unpayable)?;
+    }
+    Ok(sum)
+}
+
+/// The least fee of a message of that encoded size.
+pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
+    let kib = (bytes as u128).div_ceil(1024);
+    Amount(
+        economy
+            .fee_per_kib
+            .0
+            .saturating_mul(kib)
+            .saturating_add(economy.minimum_fee.0),
+    )
+}
+
+/// The least fee of a message; what its `fee` field says does not matter, every amount is of one
+/// encoded length.
+///
+/// # Errors
+/// A message that DAG-CBOR cannot carry.
+pub fn fee(economy: &Economy, message: &Message) -> Result<Amount, Unencodable> {
+    let signed = SignedMessage {
+        message: message.clone(),
+        signature: Signature([0; 64]),
+    };
+    Ok(fee_of_size(economy, encode(&signed)?.len()))
+}
+
+/// Collateral locked for a sector from its pre-commit on, the deposit not counted.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn sector_collateral(economy: &Economy, class: SectorClass) -> Result<Amount, Unpayable> {
+    per_gib(economy.collateral_per_gib, ByteCount(class.bytes()))
+}
+
+/// Collateral locked for a deal from its acceptance on.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, Unpayable> {
+    per_gib(economy.deal_collateral_per_gib, length)
+}
+
+/// Collateral that a provider needs to seal so many sectors of a class and fill them with deals.
+///
+/// # Errors
+/// A sum beyond the numbers.
+pub fn provider_collateral(
+    parameters: &Parameters,
+    class: SectorClass,
+    sectors: u32,
+) -> Result<Amount, Unpayable> {
+    let economy = &parameters.economy;
+    let deposit = economy
+        .seal_deposit
+        .checked_add(economy.embed_deposit)
+        .ok_or(Unpayable)?;
+    let sum = sector_collateral(economy, class)?
+        .checked_add(deal_collateral(economy, ByteCount(class.data_bytes()))?)
+        .and_then(|sum| sum.checked_add(deposit))
+        .ok_or(Unpayable)?;
+    let all = sum.0.checked_mul(u128::from(sectors)).ok_or(Unpayable)?;
+    Ok(Amount(all.max(economy.minimum_collateral.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_mebibyte_for_ten_periods_costs_well_under_a_hold() {
+        let shard = shard_length(3, ByteCount(1 << 20));
+        assert_eq!(shard, ByteCount(5 * 65536 + 21846));
+        let one = shard_escrow(Amount::hold(1), shard, Periods(10)).unwrap();
+        assert!(one.0 * 6 < Amount::hold(1).0 / 10, "{one}");
+    }
+
+    #[test]
+    fn a_home_node_of_the_dev_network_affords_its_collateral() {
+        let needed = provider_collateral(&Parameters::dev(), SectorClass::Mib64, 8).unwrap();
+        assert!(needed < Amount::hold(1_000), "{needed}");
+    }
+
+    #[test]
+    fn shards_of_a_pack_are_whole_columns_and_an_even_rest() {
+        for (k, pack, shard) in [
+            (1, 1, 1),
+            (3, 1, 1),
+            (3, 3 * 65536, 65536),
+            (3, 3 * 65536 + 1, 65537),
+            (3, 6 * 65536 - 1, 2 * 65536),
+        ] {
+            assert_eq!(shard_length(k, ByteCount(pack)), ByteCount(shard));
+        }
+    }
+
+    #[test]
+    fn prices_round_up_and_never_wrap() {
+        assert_eq!(per_gib(Amount(1), ByteCount(1)), Ok(Amount(1)));
+        assert_eq!(per_gib_floor(Amount(1), ByteCount(1)), Ok(Amount(0)));
+        assert_eq!(per_gib(Amount(u128::MAX), ByteCount(2)), Err(Unpayable));
+    }
+}

@@ -1,0 +1,199 @@
+//! The authenticated state: a `jmt` tree with BLAKE3 over the hashes of keys, so that anyone can be
+//! shown a balance, a deal or a sector with a proof under a header's state root.
+
+use crate::units::{Height, TreeRoot};
+use crate::view::{ViewError, Writes};
+use jmt::proof::SparseMerkleProof;
+use jmt::storage::{LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
+use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, RootHash, SimpleHasher, Version};
+use std::collections::BTreeMap;
+
+/// BLAKE3 as `jmt` asks for it.
+#[derive(Clone, Default)]
+pub struct Blake3(blake3::Hasher);
+
+impl SimpleHasher for Blake3 {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn finalize(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// A proof that a key has a value, or that there is none.
+pub type StateProof = SparseMerkleProof<Blake3>;
+
+/// Where a state key lies in the tree.
+pub fn key_hash(key: &[u8]) -> KeyHash {
+    KeyHash(*blake3::hash(key).as_bytes())
+}
+
+fn unreadable(error: impl std::fmt::Display) -> ViewError {
+    ViewError(format!("the state tree says: {error:#}"))
+}
+
+/// The tree after the block at `height` (genesis is 0) changed `writes`: its root, and the nodes to
+/// store and to drop. `reader` holds the tree after the block before.
+///
+/// # Errors
+/// The tree cannot be read.
+pub fn apply(
+    reader: &impl TreeReader,
+    height: Height,
+    writes: &Writes,
+) -> Result<(TreeRoot, TreeUpdateBatch), ViewError> {
+    let set = writes
+        .iter()
+        .map(|(key, value)| (key_hash(key), value.clone()));
+    let (root, batch) = JellyfishMerkleTree::<_, Blake3>::new(reader)
+        .put_value_set(set, height.0)
+        .map_err(unreadable)?;
+    Ok((TreeRoot(root.0), batch))
+}
+
+/// The value under a key after the block at `height`, with its proof.
+///
+/// # Errors
+/// The tree cannot be read, or no longer holds that height.
+pub fn prove(
+    reader: &impl TreeReader,
+    height: Height,
+    key: &[u8],
+) -> Result<(Option<OwnedValue>, StateProof), ViewError> {
+    JellyfishMerkleTree::<_, Blake3>::new(reader)
+        .get_with_proof(key_hash(key), height.0)
+        .map_err(unreadable)
+}
+
+/// Whether `proof` shows that `key` has that value (or none) under `root`.
+pub fn is_shown(root: TreeRoot, key: &[u8], value: Option<&[u8]>, proof: &StateProof) -> bool {
+    proof.verify(RootHash(root.0), key_hash(key), value).is_ok()
+}
+
+/// The newest tree in memory: for audits and tests.
+#[derive(Debug, Default)]
+pub struct MemoryTree {
+    nodes: BTreeMap<NodeKey, Node>,
+    values: BTreeMap<KeyHash, OwnedValue>,
+}
+
+impl MemoryTree {
+    /// Takes over a block's changes and drops what they replace; the root after them.
+    ///
+    /// # Errors
+    /// A height that does not follow the one before.
+    pub fn apply(&mut self, height: Height, writes: &Writes) -> Result<TreeRoot, ViewError> {
+        let (root, batch) = apply(self, height, writes)?;
+        for stale in &batch.stale_node_index_batch {
+            self.nodes.remove(&stale.node_key);
+        }
+        for (key, node) in batch.node_batch.nodes() {
+            self.nodes.insert(key.clone(), node.clone());
+        }
+        for ((_, key), value) in batch.node_batch.values() {
+            match value {
+                Some(value) => self.values.insert(*key, value.clone()),
+                None => self.values.remove(key),
+            };
+        }
+        Ok(root)
+    }
+}
+
+impl TreeReader for MemoryTree {
+    fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
+        Ok(self.nodes.get(key).cloned())
+    }
+
+    fn get_value_option(
+        &self,
+        _newest: Version,
+        key: KeyHash,
+    ) -> anyhow::Result<Option<OwnedValue>> {
+        Ok(self.values.get(&key).cloned())
+    }
+
+    fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
+        Ok(self
+            .nodes
+            .iter()
+            .filter_map(|(key, node)| match node {
+                Node::Leaf(leaf) => Some((key.clone(), leaf.clone())),
+                _ => None,
+            })
+            .max_by_key(|(_, leaf)| leaf.key_hash()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn writes(entries: &[(&str, Option<&str>)]) -> Writes {
+        entries
+            .iter()
+            .map(|(key, value)| {
+                (
+                    key.as_bytes().to_vec(),
+                    value.map(|v| v.as_bytes().to_vec()),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_value_and_its_absence_are_shown_under_the_root() {
+        let mut tree = MemoryTree::default();
+        tree.apply(Height(0), &writes(&[("a", Some("1")), ("b", Some("2"))]))
+            .unwrap();
+        let root = tree
+            .apply(Height(1), &writes(&[("a", None), ("c", Some("3"))]))
+            .unwrap();
+        for (key, value) in [("a", None), ("b", Some("2")), ("c", Some("3"))] {
+            let (found, proof) = prove(&tree, Height(1), key.as_bytes()).unwrap();
+            assert_eq!(found.as_deref(), value.map(str::as_bytes));
+            assert!(is_shown(
+                root,
+                key.as_bytes(),
+                value.map(str::as_bytes),
+                &proof
+            ));
+            assert!(!is_shown(root, key.as_bytes(), Some(b"4"), &proof));
+            assert!(!is_shown(
+                TreeRoot([9; 32]),
+                key.as_bytes(),
+                value.map(str::as_bytes),
+                &proof
+            ));
+        }
+    }
+
+    #[test]
+    fn the_root_depends_on_the_entries_and_not_on_how_they_came() {
+        let mut at_once = MemoryTree::default();
+        at_once
+            .apply(Height(0), &writes(&[("x", Some("0"))]))
+            .unwrap();
+        let one = at_once
+            .apply(Height(1), &writes(&[("a", Some("1")), ("b", Some("2"))]))
+            .unwrap();
+        let mut step_by_step = MemoryTree::default();
+        step_by_step
+            .apply(Height(0), &writes(&[("x", Some("0")), ("b", Some("9"))]))
+            .unwrap();
+        step_by_step
+            .apply(Height(1), &writes(&[("b", Some("2"))]))
+            .unwrap();
+        let two = step_by_step
+            .apply(Height(2), &writes(&[("a", Some("1"))]))
+            .unwrap();
+        assert_eq!(one, two);
+    }
+}
