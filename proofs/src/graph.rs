@@ -128,6 +128,12 @@ pub(crate) struct ExpanderDraw {
 }
 
 impl ExpanderDraw {
+    /// How far the lane is turned, 0 to 7.
+    #[cfg(feature = "prove")]
+    pub(crate) const fn turn(self) -> usize {
+        self.turn as usize
+    }
+
     /// The parent's lane, for a child in `lane`.
     pub(crate) const fn lane_of(self, lane: u64) -> u64 {
         (lane + self.turn) & 7

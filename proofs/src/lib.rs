@@ -7,6 +7,10 @@ pub mod bytes;
 pub mod challenge;
 #[cfg(feature = "prove")]
 pub mod circuit;
+#[cfg(feature = "prove")]
+pub mod embed;
+#[cfg(feature = "prove")]
+mod files;
 pub mod graph;
 mod groth16;
 pub mod keys;
@@ -17,6 +21,10 @@ pub mod piece;
 pub mod poseidon2;
 pub mod proof;
 pub mod replica;
+#[cfg(feature = "prove")]
+pub mod seal;
+#[cfg(feature = "prove")]
+pub mod sealed;
 pub mod sector;
 pub mod statement;
 pub mod tree;

@@ -16,6 +16,8 @@
 #[cfg(test)]
 mod conditions;
 mod derive;
+#[cfg(feature = "prove")]
+pub mod lanes;
 
 use crate::node::Node;
 use ff::PrimeField;

@@ -114,15 +114,6 @@ pub(crate) fn siblings_of(children: &[Node; 8], digit: u64) -> [Node; 7] {
 )]
 pub struct NotOctary(pub usize);
 
-/// Levels of the tree over so many leaves.
-pub(crate) fn levels_over(leaves: usize) -> Result<u32, NotOctary> {
-    let levels = leaves.checked_ilog2().map_or(0, |bits| bits / 3);
-    match 1usize.checked_shl(3 * levels) {
-        Some(full) if full == leaves && levels <= MAX_LEVELS => Ok(levels),
-        _ => Err(NotOctary(leaves)),
-    }
-}
-
 /// A whole tree in memory: an eighth larger than its leaves.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -136,13 +127,29 @@ impl Tree {
     /// # Errors
     /// [`NotOctary`] for another number of leaves.
     pub fn build(leaves: Vec<Node>) -> Result<Self, NotOctary> {
-        let count = levels_over(leaves.len())?;
+        let bits = leaves.len().checked_ilog2().unwrap_or(0);
+        if !leaves.len().is_power_of_two() || !bits.is_multiple_of(3) || bits > 3 * MAX_LEVELS {
+            return Err(NotOctary(leaves.len()));
+        }
+        Ok(Self::over(leaves))
+    }
+
+    /// The tree over leaves that are known to be a power of eight.
+    pub(crate) fn over(leaves: Vec<Node>) -> Self {
         let mut levels = vec![leaves];
-        for _ in 0..count {
-            let next = level_above(levels.last().map_or(&[], Vec::as_slice));
+        while let Some(level) = levels.last()
+            && level.len() > 1
+        {
+            let next = level_above(level);
             levels.push(next);
         }
-        Ok(Tree { levels })
+        Tree { levels }
+    }
+
+    /// The leaves.
+    #[cfg(feature = "prove")]
+    pub(crate) fn into_leaves(self) -> Vec<Node> {
+        self.levels.into_iter().next().unwrap_or_default()
     }
 
     /// The root.

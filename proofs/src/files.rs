@@ -1,0 +1,101 @@
+//! Files that are whole or absent: written beside, synced, renamed.
+
+use crate::node::Node;
+use crate::seal::SealError;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Puts the file's name to an error of the system.
+pub(crate) trait Named<T> {
+    fn named(self, doing: &'static str, path: &Path) -> Result<T, SealError>;
+}
+
+impl<T> Named<T> for io::Result<T> {
+    fn named(self, doing: &'static str, path: &Path) -> Result<T, SealError> {
+        self.map_err(|source| SealError::Io {
+            doing,
+            path: path.into(),
+            source,
+        })
+    }
+}
+
+/// Where a file is written before it has its name.
+pub(crate) fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+/// Makes `path` hold what `write` writes, all of it or, after a crash, what it held before.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<File>) -> Result<(), SealError>,
+) -> Result<(), SealError> {
+    let temporary = beside(path);
+    let file = File::create(&temporary).named("create", &temporary)?;
+    let mut writer = io::BufWriter::with_capacity(1 << 20, file);
+    write(&mut writer)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error);
+    file.and_then(|file| file.sync_all())
+        .named("write", &temporary)?;
+    fs::rename(&temporary, path).named("rename", &temporary)?;
+    sync_parent(path)
+}
+
+/// Makes names given, changed or removed in a file's folder durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), SealError> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .named("sync", folder)
+}
+
+/// Removes a file if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), SealError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.named("remove", path),
+    }
+}
+
+/// Writes nodes one after the other.
+pub(crate) fn write_nodes<'a>(
+    writer: &mut impl Write,
+    nodes: impl IntoIterator<Item = &'a Node>,
+) -> io::Result<()> {
+    nodes
+        .into_iter()
+        .try_for_each(|node| writer.write_all(node.as_bytes()))
+}
+
+/// Reads `count` nodes from node index `start` of a file; an element that is not canonical names
+/// the file as damaged.
+pub(crate) fn read_nodes(
+    file: &File,
+    path: &Path,
+    start: u64,
+    count: usize,
+) -> Result<Vec<Node>, SealError> {
+    let mut bytes = vec![0; count * 32];
+    match file.read_exact_at(&mut bytes, start * 32) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(SealError::Damaged { path: path.into() });
+        }
+        other => other.named("read", path)?,
+    }
+    nodes_of(&bytes, path)
+}
+
+/// The nodes in bytes read from a file.
+pub(crate) fn nodes_of(bytes: &[u8], path: &Path) -> Result<Vec<Node>, SealError> {
+    let (elements, _) = bytes.as_chunks::<32>();
+    let nodes = elements.iter().map(|element| Node::from_bytes(*element));
+    nodes
+        .collect::<Result<_, _>>()
+        .map_err(|_| SealError::Damaged { path: path.into() })
+}

@@ -1,0 +1,275 @@
+//! Sealing: the eight layers of labels, the trees over their columns and over the keys.
+//!
+//! Two layers are in memory and every finished layer is on disk, so a process that is killed loses
+//! the layer it was at and nothing before. Memory is twice the sector's size, and disk nine times
+//! until [`discard_layers`](crate::sealed::Sealed::discard_layers).
+//!
+//! The eight lanes of a layer advance together, node by node: each node hashes its own
+//! predecessor, so that one sector's labels keep one core busy. `threads` serve columns and trees.
+
+// The layers are eight.
+#![allow(clippy::cast_possible_truncation)]
+
+mod columns;
+mod layers;
+
+pub(crate) use columns::{RowTree, columns_path};
+pub(crate) use layers::{LayerFile, layer_path};
+
+use crate::graph::Graph;
+use crate::label::position_element;
+use crate::node::Node;
+use crate::poseidon2::lanes::{Row, hash16_lanes};
+use crate::replica::ReplicaId;
+use crate::sealed::Sealed;
+use crate::sector::{Group, LAYERS, Lane, SectorClass};
+use layers::{LayerWriter, read_layer};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// Why a sector could not be sealed, opened, or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The system refused something.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file does not hold what was written.
+    #[error(
+        "{path} is damaged: it does not hold what was written; seal the sector again, or restore the file from a copy",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder belongs to another replica.
+    #[error(
+        "{path} belongs to another replica or class; seal each sector in a folder of its own",
+        path = path.display()
+    )]
+    OtherReplica {
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// Two layers do not fit in memory.
+    #[error(
+        "sealing needs {bytes} bytes of memory and the system does not give them; choose a smaller sector class"
+    )]
+    Memory {
+        /// What two layers take.
+        bytes: u64,
+    },
+    /// Threads could not be started.
+    #[error("cannot start the threads that hash trees: {0}")]
+    Threads(String),
+    /// There is no finished sector in the folder.
+    #[error("{dir} holds no sealed sector; seal it first", dir = dir.display())]
+    NotSealed {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Layers are gone, as they may be once the seal is proven.
+    #[error("the layers in {dir} were discarded; only sealing again brings them back", dir = dir.display())]
+    LayersDiscarded {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// No such node.
+    #[error("node {position} lies outside a sector of {class}")]
+    OutsideSector {
+        /// The node.
+        position: u64,
+        /// The sector's class.
+        class: SectorClass,
+    },
+    /// Data that does not lie in the group at whole units.
+    #[error(
+        "{nodes} nodes at unit {unit} do not fit in group {}: data comes in units of 512 nodes, and the group has {units}",
+        .group.index()
+    )]
+    Placement {
+        /// The group.
+        group: Group,
+        /// Where the data should start.
+        unit: u64,
+        /// How many nodes.
+        nodes: usize,
+        /// Units in the group.
+        units: u64,
+    },
+    /// An embed needs the plain data of a group that has none.
+    #[error("the plain data of group {} is not kept, so its key is not known; restore the data first", .0.index())]
+    NoData(Group),
+    /// A step of an embed before the one that it needs.
+    #[error("group {} has no staged data; stage it before embedding", .0.index())]
+    NotStaged(Group),
+    /// The embed is not complete.
+    #[error("group {} is staged but not embedded; embed every staged group, or abandon", .0.index())]
+    NotEmbedded(Group),
+}
+
+/// What the seal proof is about, and what every later proof refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealCommitment {
+    /// Lane roots of the tree over columns.
+    pub columns: [Node; 8],
+    /// Lane roots of the tree over keys.
+    pub keys: [Node; 8],
+    /// Group roots of the tree over keys, all 64.
+    #[serde(with = "crate::sealed::sixty_four")]
+    pub key_groups: [Node; 64],
+}
+
+/// How far sealing is. The unit is one node: of a layer, or of the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealProgress {
+    /// Nodes done, those of an earlier run included.
+    pub done: u64,
+    /// Nodes in all: eight layers and the columns.
+    pub total: u64,
+}
+
+/// Nodes of one lane between two calls of the progress callback.
+const STEP: u64 = 4096;
+
+/// Seals a sector into `dir`, or finishes what an earlier run began there.
+///
+/// # Errors
+/// Names the file, memory or replica that stands in the way.
+pub fn seal(
+    dir: &Path,
+    class: SectorClass,
+    replica: ReplicaId,
+    threads: NonZeroUsize,
+    progress: &mut dyn FnMut(SealProgress),
+) -> Result<SealCommitment, SealError> {
+    match Sealed::open(dir, class, replica) {
+        Err(SealError::NotSealed { .. }) => {}
+        other => return other.map(|sealed| sealed.commitment().clone()),
+    }
+    std::fs::create_dir_all(dir).map_err(|source| SealError::Io {
+        doing: "create",
+        path: dir.into(),
+        source,
+    })?;
+    let total = (LAYERS as u64 + 1) * class.nodes();
+    let mut report = |done: u64| progress(SealProgress { done, total });
+    let last = make_layers(dir, class, replica, &mut report)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.get())
+        .build()
+        .map_err(|error| SealError::Threads(error.to_string()))?;
+    let keys = pool.install(|| RowTree::over(&last));
+    let columns = columns::commit(dir, class, replica, &pool, &mut |done| {
+        report(LAYERS as u64 * class.nodes() + done);
+    })?;
+    let commitment = SealCommitment {
+        columns,
+        keys: keys.lanes(),
+        key_groups: keys.groups(),
+    };
+    Sealed::create(dir, class, replica, &commitment, &last, &keys)?;
+    Ok(commitment)
+}
+
+/// Makes the layers that are not there yet and returns the last one.
+fn make_layers(
+    dir: &Path,
+    class: SectorClass,
+    replica: ReplicaId,
+    report: &mut dyn FnMut(u64),
+) -> Result<Vec<Row>, SealError> {
+    let rows = usize::try_from(class.lane_nodes());
+    let memory = || SealError::Memory {
+        bytes: 2 * class.bytes(),
+    };
+    let rows = rows.map_err(|_| memory())?;
+    let mut previous: Vec<Row> = Vec::new();
+    let mut current: Vec<Row> = Vec::new();
+    current.try_reserve_exact(rows).map_err(|_| memory())?;
+    previous.try_reserve_exact(rows).map_err(|_| memory())?;
+    let graph = Graph::new(class);
+    let mut whole = true;
+    for layer in 1..=LAYERS as u32 {
+        let done = u64::from(layer - 1) * class.nodes();
+        let file = LayerFile {
+            class,
+            replica,
+            layer,
+        };
+        // Layers count up to the first that is missing or damaged; those after it are made anew.
+        whole = whole && read_layer(dir, file, &mut current)?;
+        if !whole {
+            let mut writer = LayerWriter::create(dir, file)?;
+            make_layer(&graph, file, &previous, &mut current, |row, made| {
+                if made.is_multiple_of(STEP) {
+                    report(done + 8 * made);
+                }
+                writer.push(row)
+            })?;
+            writer.finish()?;
+        }
+        report(done + class.nodes());
+        std::mem::swap(&mut previous, &mut current);
+    }
+    Ok(previous)
+}
+
+/// Labels one layer, row by row.
+fn make_layer(
+    graph: &Graph,
+    file: LayerFile,
+    previous: &[Row],
+    current: &mut Vec<Row>,
+    mut made: impl FnMut(&Row, u64) -> Result<(), SealError>,
+) -> Result<(), SealError> {
+    current.clear();
+    for index in 0..file.class.lane_nodes() {
+        let row = label(graph, file, index, previous, current);
+        current.push(row);
+        made(&row, index + 1)?;
+    }
+    Ok(())
+}
+
+/// The labels of one node in all lanes.
+fn label(graph: &Graph, file: LayerFile, index: u64, previous: &[Row], current: &[Row]) -> Row {
+    const NONE: Row = [Node::ZERO; 8];
+    let at = |rows: &[Row], index: u64| {
+        let row = usize::try_from(index)
+            .ok()
+            .and_then(|index| rows.get(index));
+        // Node 0 has no base parents and layer 1 no expander parents: zeros.
+        row.copied().unwrap_or(NONE)
+    };
+    let mut inputs = [NONE; 16];
+    let [id, position, parents @ ..] = &mut inputs;
+    *id = [file.replica.node(); 8];
+    for (lane, slot) in Lane::all().zip(position) {
+        let element = position_element(file.layer, lane, index);
+        *slot = Node::from_scalar(&bls12_381::Scalar::from(element));
+    }
+    let (base, expander) = parents.split_at_mut(crate::graph::BASE_PARENTS);
+    for (slot, parent) in base.iter_mut().zip(graph.base_in_lane(index)) {
+        *slot = at(current, parent);
+    }
+    for (slot, draw) in expander.iter_mut().zip(graph.expander_draws(index)) {
+        let mut row = at(previous, draw.in_lane);
+        // Lane l takes its parent from lane l + turn.
+        row.rotate_left(draw.turn());
+        *slot = row;
+    }
+    hash16_lanes(&inputs)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

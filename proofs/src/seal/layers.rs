@@ -1,0 +1,189 @@
+//! A layer on disk: its rows, then a trailer that says whose layer it is and ends in a checksum.
+
+// Levels and layers are below 11.
+#![allow(clippy::cast_possible_truncation)]
+
+use super::SealError;
+use crate::files::{Named, beside, nodes_of, sync_parent, write_nodes};
+use crate::poseidon2::lanes::Row;
+use crate::replica::ReplicaId;
+use crate::sector::SectorClass;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a row.
+pub(crate) const ROW_BYTES: usize = 256;
+/// What a trailer begins with.
+const MAGIC: &[u8; 8] = b"HFlayer1";
+/// Magic, class, layer, replica id.
+const OWNER_BYTES: usize = 8 + 1 + 1 + 32;
+/// The owner and a BLAKE3 of everything before.
+const TRAILER_BYTES: usize = OWNER_BYTES + 32;
+/// Rows read or written at a time: 1 MiB.
+const CHUNK_ROWS: usize = 4096;
+
+/// Which layer of which sector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerFile {
+    pub(crate) class: SectorClass,
+    pub(crate) replica: ReplicaId,
+    pub(crate) layer: u32,
+}
+
+impl LayerFile {
+    /// Reads the layer through and compares its checksum.
+    pub(crate) fn check(self, dir: &Path) -> Result<(), SealError> {
+        let mut reader = LayerReader::open(dir, self)?;
+        while reader.left > 0 {
+            reader.rows(CHUNK_ROWS)?;
+        }
+        Ok(())
+    }
+
+    fn owner(self) -> [u8; OWNER_BYTES] {
+        let mut owner = [0; OWNER_BYTES];
+        let fields = MAGIC
+            .iter()
+            .copied()
+            .chain([self.class.levels() as u8, self.layer as u8])
+            .chain(self.replica.node().to_bytes());
+        for (slot, byte) in owner.iter_mut().zip(fields) {
+            *slot = byte;
+        }
+        owner
+    }
+}
+
+/// Where a layer lies, 1 to 8.
+pub(crate) fn layer_path(dir: &Path, layer: u32) -> PathBuf {
+    dir.join(format!("layer-{layer}"))
+}
+
+/// Writes a layer as it is made; it has its name only once it is whole and durable.
+pub(crate) struct LayerWriter {
+    file: LayerFile,
+    path: PathBuf,
+    writer: BufWriter<File>,
+    hasher: blake3::Hasher,
+}
+
+impl LayerWriter {
+    pub(crate) fn create(dir: &Path, file: LayerFile) -> Result<Self, SealError> {
+        let path = layer_path(dir, file.layer);
+        let temporary = beside(&path);
+        let writer = File::create(&temporary).named("create", &temporary)?;
+        Ok(LayerWriter {
+            file,
+            path,
+            writer: BufWriter::with_capacity(CHUNK_ROWS * ROW_BYTES, writer),
+            hasher: blake3::Hasher::new(),
+        })
+    }
+
+    pub(crate) fn push(&mut self, row: &Row) -> Result<(), SealError> {
+        for node in row {
+            self.hasher.update(node.as_bytes());
+        }
+        write_nodes(&mut self.writer, row).named("write", &beside(&self.path))
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), SealError> {
+        let temporary = beside(&self.path);
+        let owner = self.file.owner();
+        self.hasher.update(&owner);
+        let write = |writer: &mut BufWriter<File>| {
+            writer.write_all(&owner)?;
+            writer.write_all(self.hasher.finalize().as_bytes())?;
+            writer.flush()?;
+            writer.get_ref().sync_all()
+        };
+        write(&mut self.writer).named("write", &temporary)?;
+        fs::rename(&temporary, &self.path).named("rename", &temporary)?;
+        sync_parent(&self.path)
+    }
+}
+
+/// Reads layers front to back and checks each at its end.
+pub(crate) struct LayerReader {
+    path: PathBuf,
+    file: File,
+    owner: [u8; OWNER_BYTES],
+    hasher: blake3::Hasher,
+    left: u64,
+}
+
+impl LayerReader {
+    /// Opens a layer, if it is there at its full length and this sector's.
+    pub(crate) fn open(dir: &Path, file: LayerFile) -> Result<Self, SealError> {
+        let path = layer_path(dir, file.layer);
+        let damaged = || SealError::Damaged { path: path.clone() };
+        let handle = File::open(&path).named("open", &path)?;
+        let length = handle.metadata().named("read", &path)?.len();
+        if length != file.class.bytes() + TRAILER_BYTES as u64 {
+            return Err(damaged());
+        }
+        let mut owner = [0; OWNER_BYTES];
+        std::os::unix::fs::FileExt::read_exact_at(&handle, &mut owner, file.class.bytes())
+            .named("read", &path)?;
+        if !owner.starts_with(MAGIC) {
+            return Err(damaged());
+        }
+        if owner != file.owner() {
+            return Err(SealError::OtherReplica { path });
+        }
+        Ok(LayerReader {
+            path,
+            file: handle,
+            owner,
+            hasher: blake3::Hasher::new(),
+            left: file.class.lane_nodes(),
+        })
+    }
+
+    /// The next rows, at most `most`; the checksum is compared at the last.
+    pub(crate) fn rows(&mut self, most: usize) -> Result<Vec<Row>, SealError> {
+        let count = usize::try_from(self.left).map_or(most, |left| left.min(most));
+        let mut bytes = vec![0; count * ROW_BYTES];
+        self.file.read_exact(&mut bytes).named("read", &self.path)?;
+        self.hasher.update(&bytes);
+        self.left -= count as u64;
+        if self.left == 0 {
+            let mut trailer = [0; TRAILER_BYTES];
+            self.file
+                .read_exact(&mut trailer)
+                .named("read", &self.path)?;
+            self.hasher.update(&self.owner);
+            if !trailer.ends_with(self.hasher.finalize().as_bytes()) {
+                return Err(SealError::Damaged {
+                    path: self.path.clone(),
+                });
+            }
+        }
+        let nodes = nodes_of(&bytes, &self.path)?;
+        let (rows, _) = nodes.as_chunks::<8>();
+        Ok(rows.to_vec())
+    }
+}
+
+/// Reads a whole layer. False where it is missing or damaged, and so has to be made.
+pub(crate) fn read_layer(
+    dir: &Path,
+    file: LayerFile,
+    into: &mut Vec<Row>,
+) -> Result<bool, SealError> {
+    into.clear();
+    let mut read = || {
+        let mut reader = LayerReader::open(dir, file)?;
+        while reader.left > 0 {
+            into.extend(reader.rows(CHUNK_ROWS)?);
+        }
+        Ok(())
+    };
+    match read() {
+        Ok(()) => Ok(true),
+        Err(SealError::Damaged { .. }) => Ok(false),
+        Err(SealError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

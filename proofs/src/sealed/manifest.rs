@@ -1,0 +1,186 @@
+//! `sector.json`: what the files of a sector mean.
+
+// A manifest that was read has exactly 64 groups, and a `Group` is below 64.
+#![allow(clippy::indexing_slicing)]
+
+use super::{data_path, key_path, replica_path};
+use crate::files::{Named, replace};
+use crate::node::Node;
+use crate::replica::ReplicaId;
+use crate::seal::{SealCommitment, SealError};
+use crate::sector::{Group, SectorClass};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The layout that this code writes and reads.
+const VERSION: u32 = 1;
+
+/// A sector's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    version: u32,
+    pub(crate) class: SectorClass,
+    pub(crate) replica: ReplicaId,
+    pub(crate) commitment: SealCommitment,
+    /// All 64, in order.
+    groups: Vec<GroupState>,
+    /// What an embed under way wrote, by group.
+    pub(crate) staged: BTreeMap<u8, Staged>,
+    /// The next generation: no two files ever share a name.
+    pub(crate) next: u64,
+}
+
+/// What a group holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupState {
+    pub(crate) generation: u64,
+    /// The replica's root.
+    pub(crate) root: Node,
+    /// None while the replica is the bare key.
+    pub(crate) embedded: Option<Embedded>,
+}
+
+/// The data in a group: `replica = key + rho * data`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Embedded {
+    pub(crate) rho: Node,
+    pub(crate) data_root: Node,
+    pub(crate) data_kept: bool,
+}
+
+/// Data that waits to be embedded, and its replica once it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Staged {
+    pub(crate) generation: u64,
+    pub(crate) data_root: Node,
+    /// The factor and the replica's root.
+    pub(crate) written: Option<(Node, Node)>,
+}
+
+impl Manifest {
+    /// Of a sector that was just sealed: every group is its key.
+    pub(crate) fn bare(class: SectorClass, replica: ReplicaId, commitment: SealCommitment) -> Self {
+        let bare = |root: &Node| GroupState {
+            generation: 0,
+            root: *root,
+            embedded: None,
+        };
+        Manifest {
+            version: VERSION,
+            class,
+            replica,
+            groups: commitment.key_groups.iter().map(bare).collect(),
+            commitment,
+            staged: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join("sector.json")
+    }
+
+    pub(crate) fn read(dir: &Path) -> Result<Self, SealError> {
+        let path = Self::path(dir);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(SealError::NotSealed { dir: dir.into() });
+            }
+            other => other.named("read", &path)?,
+        };
+        serde_json::from_slice(&bytes)
+            .ok()
+            .filter(|manifest: &Manifest| {
+                manifest.version == VERSION
+                    && manifest.groups.len() == 64
+                    && manifest
+                        .staged
+                        .keys()
+                        .all(|group| Group::new(*group).is_some())
+            })
+            .ok_or(SealError::Damaged { path })
+    }
+
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), SealError> {
+        let path = Self::path(dir);
+        replace(&path, |writer| {
+            let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::other);
+            text.and_then(|text| writer.write_all(&text))
+                .named("write", &path)
+        })
+    }
+
+    /// A group's state. A manifest has all 64, so there is one.
+    pub(crate) fn group(&self, group: Group) -> &GroupState {
+        &self.groups[usize::from(group.index())]
+    }
+
+    pub(crate) fn group_mut(&mut self, group: Group) -> &mut GroupState {
+        &mut self.groups[usize::from(group.index())]
+    }
+
+    /// The same state but for whether a group's data is kept.
+    pub(crate) fn with_data_kept(&self, group: Group, kept: bool) -> Self {
+        let mut next = self.clone();
+        if let Some(embedded) = &mut next.group_mut(group).embedded {
+            embedded.data_kept = kept;
+        }
+        next
+    }
+
+    pub(crate) fn replica_groups(&self) -> [Node; 64] {
+        std::array::from_fn(|group| self.groups[group].root)
+    }
+
+    /// Every file of a group that the manifest names.
+    pub(crate) fn files(&self, dir: &Path) -> BTreeSet<PathBuf> {
+        let mut files = BTreeSet::new();
+        for (group, state) in Group::all().zip(&self.groups) {
+            files.insert(replica_path(dir, group, state.generation));
+            if state
+                .embedded
+                .as_ref()
+                .is_some_and(|embedded| embedded.data_kept)
+            {
+                files.insert(data_path(dir, group, state.generation));
+            }
+        }
+        for (group, staged) in &self.staged {
+            let Some(group) = Group::new(*group) else {
+                continue;
+            };
+            files.insert(data_path(dir, group, staged.generation));
+            if staged.written.is_some() {
+                files.insert(replica_path(dir, group, staged.generation));
+                files.insert(key_path(dir, group, staged.generation));
+            }
+        }
+        files
+    }
+}
+
+/// Serde for the 64 roots of groups, an array longer than serde knows.
+pub(crate) mod sixty_four {
+    use crate::node::Node;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        roots: &[Node; 64],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        roots.as_slice().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[Node; 64], D::Error> {
+        let roots = Vec::<Node>::deserialize(deserializer)?;
+        let count = roots.len();
+        roots
+            .try_into()
+            .map_err(|_| D::Error::invalid_length(count, &"64 group roots"))
+    }
+}
