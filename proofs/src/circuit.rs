@@ -19,7 +19,6 @@ mod tests;
 pub use shape::{Shape, shape};
 
 pub(crate) use embed::{EmbedCircuit, EmbedWitness};
-pub(crate) use opening::Siblings;
 pub(crate) use seal::{Column, SealCircuit, SealWitness};
 pub(crate) use spacetime::{LeafWitness, SpacetimeCircuit};
 

@@ -17,6 +17,8 @@ pub mod keys;
 pub mod label;
 pub mod node;
 pub mod packing;
+#[cfg(feature = "prove")]
+pub mod params;
 pub mod piece;
 pub mod poseidon2;
 pub mod proof;

@@ -3,7 +3,7 @@
 
 use super::number::{DERIVED, order};
 use bellman::{Circuit, ConstraintSystem, Index, LinearCombination, SynthesisError, Variable};
-use ff::{Field, PrimeField};
+use ff::Field;
 use std::collections::BTreeMap;
 
 type Scalar = blstrs::Scalar;

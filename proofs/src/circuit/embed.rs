@@ -3,11 +3,11 @@
 
 use super::allocate_public;
 use super::number::{Number, WITNESS, enforce, enforce_equal};
-use super::opening::{Siblings, allocate_digits, enforce_packed, open};
+use super::opening::{allocate_digits, enforce_packed, open};
 use super::permutation::Hashes;
-use crate::node::Node;
 use crate::packing::PositionBits;
 use crate::proof::Circuit;
+use crate::tree::Opening;
 use bellman::{ConstraintSystem, SynthesisError};
 use ff::PrimeField;
 
@@ -16,12 +16,12 @@ use ff::PrimeField;
 pub(crate) struct EmbedWitness {
     /// The node's position in its group.
     pub(crate) position: u64,
-    /// Its key, with the opening in the group.
-    pub(crate) key: (Node, Siblings),
-    /// Its data.
-    pub(crate) data: (Node, Siblings),
-    /// Its replica.
-    pub(crate) replica: (Node, Siblings),
+    /// Its key in the group.
+    pub(crate) key: Opening,
+    /// Its data in the group.
+    pub(crate) data: Opening,
+    /// Its replica in the group.
+    pub(crate) replica: Opening,
 }
 
 /// The circuit, with or without public inputs and witness.
@@ -58,9 +58,9 @@ impl<F: PrimeField<Repr = [u8; 32]>> bellman::Circuit<F> for EmbedCircuit<F> {
             };
             let mut leaves = Vec::with_capacity(3);
             for (opening, root) in openings.into_iter().zip(roots) {
-                let value = opening.map(|(leaf, _)| leaf.to_scalar());
+                let value = opening.map(|opening| opening.leaf.to_scalar());
                 let leaf = Number::allocate(cs, WITNESS, value)?;
-                let siblings = opening.map(|(_, siblings)| siblings);
+                let siblings = opening.map(|opening| &opening.siblings);
                 let found = open(cs, &hashes, &leaf, &digits, siblings)?;
                 enforce_equal(cs, "root", &found, root);
                 leaves.push(leaf);

@@ -7,9 +7,6 @@ use crate::packing::PACKED_BITS;
 use bellman::{ConstraintSystem, SynthesisError};
 use ff::PrimeField;
 
-/// The siblings of one opening, leaf level first.
-pub(crate) type Siblings = Vec<[Node; 7]>;
-
 /// Three bits: one octary digit of a position, lowest bit first.
 pub(crate) type Digit<F> = [Number<F>; 3];
 
@@ -138,7 +135,7 @@ pub(crate) fn open<F: PrimeField<Repr = [u8; 32]>, CS: ConstraintSystem<F>>(
     hashes: &Hashes<F>,
     leaf: &Number<F>,
     digits: &[Digit<F>],
-    siblings: Option<&Siblings>,
+    siblings: Option<&Vec<[Node; 7]>>,
 ) -> Result<Number<F>, SynthesisError> {
     let mut node = leaf.clone();
     for (level, digit) in digits.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! their lane's root, all eight labels recompute, and label 8 opens in its key lane root.
 
 use super::number::{Number, WITNESS};
-use super::opening::{Digit, Halves, Siblings, allocate_digits, enforce_packed, integer, open};
+use super::opening::{Digit, Halves, allocate_digits, enforce_packed, integer, open};
 use super::permutation::Hashes;
 use super::{allocate_public, eight};
 use crate::label::{LANE_BIT, LAYER_BIT};
@@ -20,8 +20,8 @@ pub(crate) struct Column {
     pub(crate) position: u64,
     /// The labels, layer 1 first.
     pub(crate) labels: [Node; LAYERS],
-    /// The opening of the column's hash in its lane.
-    pub(crate) siblings: Siblings,
+    /// The siblings of the column's hash in its lane, leaf level first.
+    pub(crate) siblings: Vec<[Node; 7]>,
 }
 
 /// What shows one challenge. The node's own labels are not in it: they are computed.
@@ -33,10 +33,10 @@ pub(crate) struct SealWitness {
     pub(crate) base: [Column; 6],
     /// Its parents in the layer before.
     pub(crate) expander: [Column; 8],
-    /// The opening of the node's column in its lane.
-    pub(crate) column_siblings: Siblings,
-    /// The opening of the node's key in its lane.
-    pub(crate) key_siblings: Siblings,
+    /// The siblings of the node's column in its lane.
+    pub(crate) column_siblings: Vec<[Node; 7]>,
+    /// The siblings of the node's key in its lane.
+    pub(crate) key_siblings: Vec<[Node; 7]>,
 }
 
 /// The circuit, with or without public inputs and witness.
@@ -197,7 +197,7 @@ impl<F: PrimeField<Repr = [u8; 32]>> Shared<'_, F> {
         cs: &mut CS,
         labels: &[Number<F>],
         digits: &[Digit<F>],
-        siblings: Option<&Siblings>,
+        siblings: Option<&Vec<[Node; 7]>>,
     ) -> Result<Number<F>, SynthesisError> {
         let labels: Vec<&Number<F>> = labels.iter().collect();
         let labels: [&Number<F>; 8] = labels

@@ -2,12 +2,12 @@
 //! root.
 
 use super::number::{Number, WITNESS, enforce_equal};
-use super::opening::{Siblings, allocate_digits, enforce_packed, open};
+use super::opening::{allocate_digits, enforce_packed, open};
 use super::permutation::Hashes;
 use super::{allocate_public, eight};
-use crate::node::Node;
 use crate::packing::PositionBits;
 use crate::proof::Circuit;
+use crate::tree::Opening;
 use bellman::{ConstraintSystem, SynthesisError};
 use ff::PrimeField;
 
@@ -16,10 +16,8 @@ use ff::PrimeField;
 pub(crate) struct LeafWitness {
     /// The leaf's position in its lane.
     pub(crate) position: u64,
-    /// The leaf.
-    pub(crate) leaf: Node,
-    /// Its opening in the lane.
-    pub(crate) siblings: Siblings,
+    /// The leaf in its lane.
+    pub(crate) opening: Opening,
 }
 
 /// The circuit, with or without public inputs and witness. Leaf i lies in lane i / 2.
@@ -47,9 +45,9 @@ impl<F: PrimeField<Repr = [u8; 32]>> bellman::Circuit<F> for SpacetimeCircuit<F>
             let position = witness.as_ref().map(|w| w.position);
             let digits = allocate_digits(cs, position, self.bits.lane() / 3)?;
             bits.extend(digits.iter().flatten().cloned());
-            let value = witness.as_ref().map(|w| w.leaf.to_scalar());
+            let value = witness.as_ref().map(|w| w.opening.leaf.to_scalar());
             let leaf = Number::allocate(cs, WITNESS, value)?;
-            let siblings = witness.as_ref().map(|w| &w.siblings);
+            let siblings = witness.as_ref().map(|w| &w.opening.siblings);
             let root = open(cs, &hashes, &leaf, &digits, siblings)?;
             enforce_equal(cs, "root", &root, lane);
         }
