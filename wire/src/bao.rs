@@ -12,6 +12,7 @@ use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
 use holdfast_market_core::units::{ByteCount, ShardRoot};
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 2^4 chunks of 1 KiB.
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
@@ -300,7 +301,7 @@ pub fn verify_slice(
 }
 
 /// Verifies the encoding of one range as it arrives, group by group, and gives its bytes. It stops
-/// at the first wrong group.
+/// at the first wrong group. `verified` counts the bytes of the groups so far.
 ///
 /// # Errors
 /// As [`verify_slice`]; a body that stalls or breaks.
@@ -309,6 +310,7 @@ pub async fn verify_body(
     length: ByteCount,
     range: ByteRange,
     body: Body,
+    verified: &AtomicU64,
 ) -> Result<Vec<u8>, BaoError> {
     let chunks = chunk_ranges(length.0, &[range])?;
     let stated = body.length();
@@ -327,6 +329,7 @@ pub async fn verify_body(
             ResponseDecoderNext::More((next, item)) => {
                 if let BaoContentItem::Leaf(leaf) = item.map_err(decode_error)? {
                     window.add(leaf.offset, &leaf.data);
+                    verified.fetch_add(leaf.data.len() as u64, Ordering::Relaxed);
                 }
                 decoder = next;
             }

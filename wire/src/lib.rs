@@ -9,5 +9,6 @@ pub mod network;
 pub mod pack;
 pub mod protocol;
 pub mod quic;
+pub mod transfer;
 
 pub mod atomic;

@@ -195,6 +195,8 @@ pub struct NodeStatus {
     pub capacity: ByteCount,
     /// What of the capacity can still be promised.
     pub free: ByteCount,
+    /// The longest shard that fits the free room of one of its sectors: a shard is one piece.
+    pub largest: ByteCount,
     /// Shards received and not yet embedded, in bytes.
     pub staged: ByteCount,
     /// Shards embedded and proven, in bytes.

@@ -12,9 +12,9 @@ const PIECE: usize = 64 << 10;
 /// A body may take this long, and as long again as it takes at [`SLOWEST`].
 const GRACE: Duration = Duration::from_secs(30);
 /// Bytes a second below which a peer only holds a stream open.
-const SLOWEST: u64 = 16 << 10;
-/// No single piece may take longer.
-const STALL: Duration = Duration::from_secs(20);
+const SLOWEST: u64 = 4 << 10;
+/// No single piece may take longer: a shard's column comes after k columns of a slow client's pack.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
