@@ -1,8 +1,13 @@
 //! The client: wallet, objects, packs, placement, transfer, and what became of what was stored.
 
 pub mod catalogue;
+pub mod error;
+pub mod journal;
 pub mod layout;
 pub mod manifest;
+pub mod restore;
 pub mod seal;
+pub mod states;
 pub mod stream;
 pub mod walk;
+pub mod wallet;

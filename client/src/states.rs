@@ -1,0 +1,278 @@
+//! How a stored object is, by what the ledger says of its deals and sectors.
+
+use holdfast_market_core::state::{Deal, DealSet, DealStatus, Sector, SectorStatus};
+use holdfast_market_core::units::{PackId, ProviderId, SectorId, SectorNumber, ShardIndex};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The states a user sees, everywhere the same words (DESIGN, section 4), from best to worst once
+/// an object is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectState {
+    /// Only here: nothing was sent yet.
+    Local,
+    /// Some of it was sent, not all of it is paid for.
+    Uploading,
+    /// Embedded by all its providers and proven on the chain.
+    Proven,
+    /// Every provider signed for it and it is paid; not everything is proven yet.
+    Stored,
+    /// Fewer than n shards are healthy, at least k.
+    Degraded,
+    /// Fewer than k shards are healthy.
+    Lost,
+}
+
+impl fmt::Display for ObjectState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Local => "local",
+            Self::Uploading => "uploading",
+            Self::Proven => "proven",
+            Self::Stored => "stored",
+            Self::Degraded => "degraded",
+            Self::Lost => "lost",
+        })
+    }
+}
+
+/// How one shard is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShardHealth {
+    /// Which.
+    pub shard: ShardIndex,
+    /// Who has it.
+    pub provider: ProviderId,
+    /// In which sector, once proven.
+    pub sector: Option<SectorNumber>,
+    /// In a few words.
+    pub status: String,
+    /// Whether it can be counted on.
+    pub healthy: bool,
+    /// Whether it is proven.
+    pub proven: bool,
+    /// Periods paid so far.
+    pub paid_periods: u64,
+}
+
+/// How one pack is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PackHealth {
+    /// Which.
+    pub pack: PackId,
+    /// Its state.
+    pub state: ObjectState,
+    /// Shards that suffice.
+    pub data_shards: u8,
+    /// Shards that can be counted on.
+    pub healthy: usize,
+    /// Its shards; none where the ledger does not know it.
+    pub shards: Vec<ShardHealth>,
+}
+
+/// The sectors that deals lie in.
+pub type Sectors = BTreeMap<SectorId, Sector>;
+
+impl PackHealth {
+    /// How a pack is that the ledger does not know.
+    pub const fn unknown(pack: PackId, data_shards: u8) -> Self {
+        Self {
+            pack,
+            state: ObjectState::Lost,
+            data_shards,
+            healthy: 0,
+            shards: Vec::new(),
+        }
+    }
+
+    /// How a pack is, by its deal set.
+    pub fn of(set: &DealSet, sectors: &Sectors) -> Self {
+        let shards: Vec<ShardHealth> = (0..=u8::MAX)
+            .zip(&set.deals)
+            .map(|(shard, deal)| shard_health(ShardIndex(shard), deal, sectors))
+            .collect();
+        let header = &set.proposal.pack;
+        let healthy = shards.iter().filter(|shard| shard.healthy).count();
+        let proven = shards.iter().filter(|shard| shard.proven).count();
+        let state = if healthy < usize::from(header.k) {
+            ObjectState::Lost
+        } else if healthy < usize::from(header.n) {
+            ObjectState::Degraded
+        } else if proven < usize::from(header.n) {
+            ObjectState::Stored
+        } else {
+            ObjectState::Proven
+        };
+        Self {
+            pack: set.id,
+            state,
+            data_shards: header.k,
+            healthy,
+            shards,
+        }
+    }
+}
+
+/// The state of an object is that of its worst pack.
+pub fn object_state(packs: &[PackHealth]) -> ObjectState {
+    packs
+        .iter()
+        .map(|pack| pack.state)
+        .max()
+        .unwrap_or(ObjectState::Lost)
+}
+
+fn shard_health(shard: ShardIndex, deal: &Deal, sectors: &Sectors) -> ShardHealth {
+    let mut health = ShardHealth {
+        shard,
+        provider: deal.provider,
+        sector: None,
+        status: String::new(),
+        healthy: false,
+        proven: false,
+        paid_periods: deal.paid.0,
+    };
+    match &deal.status {
+        DealStatus::Proposed => {
+            health.healthy = true;
+            health.status = "promised".into();
+        }
+        DealStatus::Accepted => {
+            health.healthy = true;
+            health.status = "accepted".into();
+        }
+        DealStatus::Proven { sector, .. } => {
+            health.sector = Some(*sector);
+            let id = SectorId {
+                provider: deal.provider,
+                number: *sector,
+            };
+            let standing = sectors.get(&id).map(|sector| &sector.status);
+            health.healthy = matches!(standing, Some(SectorStatus::Active { .. }));
+            health.proven = health.healthy;
+            health.status = match standing {
+                Some(SectorStatus::Active { .. }) => "proven",
+                Some(SectorStatus::Faulty { recovering: true }) => "faulty, recovering",
+                Some(SectorStatus::Faulty { recovering: false }) => "faulty",
+                Some(SectorStatus::Terminated { .. }) => "sector terminated",
+                Some(SectorStatus::PreCommitted { .. }) | None => "sector unknown",
+            }
+            .into();
+        }
+        DealStatus::Expired => health.status = "term over".into(),
+        DealStatus::Cancelled => health.status = "cancelled".into(),
+        DealStatus::Failed { reason } => health.status = format!("failed: {reason}"),
+        #[allow(unreachable_patterns)] // The ledger's states grow.
+        _ => health.status = "promise broken".into(),
+    }
+    health
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use DealStatus::{Accepted, Cancelled, Expired, Proposed};
+    use ObjectState::{Degraded, Lost, Proven, Stored};
+
+    fn proven() -> DealStatus {
+        serde_json::from_value(serde_json::json!({"proven": {"sector": 0, "from": 3}})).unwrap()
+    }
+
+    fn failed() -> DealStatus {
+        DealStatus::Failed {
+            reason: "the promise was broken".into(),
+        }
+    }
+
+    /// A 2-of-3 pack whose deals stand as given, with every provider's sector active but `faulty`.
+    fn state(statuses: [DealStatus; 3], faulty: &[u64]) -> PackHealth {
+        let deals: Vec<_> = statuses
+            .iter()
+            .zip(0..)
+            .map(|(status, provider)| deal(status, provider))
+            .collect();
+        let set = serde_json::json!({
+            "id": "00".repeat(32), "at": 9, "deals": deals, "repair_budget": "0",
+            "proposal": {
+                "terms": [], "repair_threshold": 2, "repair_budget": "0",
+                "pack": {
+                    "owner": "00".repeat(32), "nonce": 1, "k": 2, "n": 3, "length": 10,
+                    "shard_roots": [], "shard_length": 5,
+                },
+            },
+        });
+        let set: DealSet = serde_json::from_value(set).unwrap();
+        let sectors = (0..3).map(|provider| sector(provider, faulty.contains(&provider)));
+        PackHealth::of(&set, &sectors.map(|sector| (sector.id, sector)).collect())
+    }
+
+    fn deal(status: &DealStatus, provider: u64) -> serde_json::Value {
+        serde_json::json!({
+            "provider": provider, "status": status, "piece_roots": [], "escrow": "1",
+            "locked": "1", "paid": 4, "demand": null, "owner": "00".repeat(32), "tier": "hot",
+            "length": 5, "per_period": "1", "term": 9, "sector": 0, "refunded": 0,
+        })
+    }
+
+    fn sector(provider: u64, faulty: bool) -> Sector {
+        let zero = "00".repeat(32);
+        let status = if faulty {
+            serde_json::json!({"faulty": {"recovering": false}})
+        } else {
+            serde_json::json!({"active": {"from": 1}})
+        };
+        serde_json::from_value(serde_json::json!({
+            "id": {"provider": provider, "number": 0}, "class": holdfast_proofs::sector::SectorClass::Mib8,
+            "replica": zero, "status": status, "columns": vec![&zero; 8], "key_root": zero,
+            "replica_root": zero, "replica_lanes": vec![&zero; 8], "deadline": 0, "groups": [],
+            "embed": null, "faults": 0, "proven": null, "next": 1, "window": null, "locked": "0",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pack_is_as_good_as_its_deals() {
+        let table: [([DealStatus; 3], &[u64], ObjectState); 12] = [
+            ([Proposed, Proposed, Proposed], &[], Stored),
+            ([Proposed, Accepted, proven()], &[], Stored),
+            ([proven(), proven(), proven()], &[], Proven),
+            ([proven(), proven(), proven()], &[1], Degraded),
+            ([proven(), proven(), proven()], &[0, 1], Lost),
+            ([proven(), proven(), Accepted], &[2], Stored),
+            ([proven(), proven(), failed()], &[], Degraded),
+            ([proven(), failed(), failed()], &[], Lost),
+            ([proven(), proven(), Cancelled], &[], Degraded),
+            ([Expired, Expired, Expired], &[], Lost),
+            ([Proposed, Accepted, failed()], &[], Degraded),
+            ([proven(), Accepted, failed()], &[0], Lost),
+        ];
+        for (statuses, faulty, expected) in table {
+            let name = format!("{statuses:?} {faulty:?}");
+            assert_eq!(state(statuses, faulty).state, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_as_good_as_its_worst_pack() {
+        let good = state([proven(), proven(), proven()], &[]);
+        let fair = state([proven(), proven(), Accepted], &[]);
+        let poor = state([proven(), proven(), failed()], &[]);
+        let gone = PackHealth::unknown(PackId([0; 32]), 2);
+        assert_eq!(object_state(&[good.clone()]), Proven);
+        assert_eq!(object_state(&[good.clone(), fair.clone()]), Stored);
+        assert_eq!(object_state(&[fair, poor.clone(), good]), Degraded);
+        assert_eq!(object_state(&[poor, gone]), Lost);
+        assert_eq!(object_state(&[]), Lost);
+    }
+
+    #[test]
+    fn a_shard_says_in_words_how_it_is() {
+        let pack = state([proven(), proven(), failed()], &[1]);
+        let words: Vec<&str> = pack.shards.iter().map(|shard| &*shard.status).collect();
+        assert_eq!(words, ["proven", "faulty", "failed: the promise was broken"]);
+        assert_eq!(pack.healthy, 1);
+    }
+}
