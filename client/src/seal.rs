@@ -5,6 +5,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use holdfast_proofs::byte_newtype;
 use holdfast_wire::keys::Phrase;
 use rand::{CryptoRng, RngCore};
+use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const CONTEXT: &str = "holdfast 2026-11 client key wrapping";
@@ -22,6 +23,13 @@ const _: () = assert!(WRAPPED_BYTES == 67);
 /// The key that wraps content keys: BLAKE3 `derive_key` of the wallet's seed.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct WrappingKey([u8; 32]);
+
+/// A key is never printed.
+impl fmt::Debug for WrappingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WrappingKey(secret)")
+    }
+}
 
 /// What a wrapped key or a sealed block is for; one does not open as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

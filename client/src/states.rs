@@ -164,8 +164,7 @@ fn shard_health(shard: ShardIndex, deal: &Deal, sectors: &Sectors) -> ShardHealt
         DealStatus::Expired => health.status = "term over".into(),
         DealStatus::Cancelled => health.status = "cancelled".into(),
         DealStatus::Failed { reason } => health.status = format!("failed: {reason}"),
-        #[allow(unreachable_patterns)] // The ledger's states grow.
-        _ => health.status = "promise broken".into(),
+        DealStatus::Broken { .. } => health.status = "promise broken".into(),
     }
     health
 }
