@@ -1,6 +1,15 @@
 //! Executing a block: header, messages, block end.
 
 mod account;
+mod block_end;
+mod deal;
+mod due;
+mod embed;
+mod opening;
+mod promise;
+mod provider;
+mod sector;
+mod spacetime;
 
 use crate::admit;
 use crate::beacon;
@@ -168,6 +177,8 @@ pub fn execute<V: ReadView>(
             result: context.message(signed)?,
         });
     }
+    context.ledger.mark();
+    context.end_block().map_err(broken)?;
     context.ledger.chain.receipts_root = receipts_root(&outcomes)?;
     if !context.ledger.supply().balances_out() {
         return Err(BlockError::Books("the block"));
@@ -304,11 +315,45 @@ impl<V: ReadView> Context<'_, V> {
                 version,
                 root,
             } => self.publish_name(sender, label, *version, root),
-            _ => Err(Refusal::Malformed {
-                what: "the body",
-                why: "rules follow".into(),
+            Body::ProposeDealSet(proposal) => self.propose_deal_set(sender, proposal),
+            Body::CancelDealSet { pack } => self.cancel_deal_set(sender, pack),
+            Body::RegisterProvider {
+                worker,
+                offer,
+                collateral,
+            } => self.register_provider(sender, worker, offer, *collateral),
+            Body::UpdateProvider {
+                provider,
+                worker,
+                offer,
+            } => self.update_provider(sender, *provider, worker, offer),
+            Body::AddCollateral { provider, amount } => {
+                self.add_collateral(sender, *provider, *amount)
             }
-            .into()),
+            Body::WithdrawCollateral { provider, amount } => {
+                self.withdraw_collateral(sender, *provider, *amount)
+            }
+            Body::PreCommitSector(commit) => self.pre_commit(sender, commit),
+            Body::ProveSeal { sector, proofs } => self.prove_seal(sender, *sector, proofs),
+            Body::AcceptDeals { provider, deals } => self.accept_deals(sender, *provider, deals),
+            Body::CommitEmbed(commit) => self.commit_embed(sender, commit),
+            Body::CommitReplica(commit) => self.commit_replica(sender, commit),
+            Body::ProveEmbed { sector, proofs } => self.prove_embed(sender, *sector, proofs),
+            Body::ProveSpacetime {
+                provider,
+                period,
+                deadline,
+                proofs,
+            } => self.prove_spacetime(sender, *provider, *period, *deadline, proofs),
+            Body::DeclareFault { provider, sectors } => {
+                self.declare_fault(sender, *provider, sectors)
+            }
+            Body::Recover { provider, sectors } => self.recover(sender, *provider, sectors),
+            Body::TerminateSector { sector } => self.terminate_sector(sender, *sector),
+            Body::ClaimBrokenPromise { receipt } => self.claim_broken_promise(sender, receipt),
+            Body::DemandOpening { deal, quad } => self.demand_opening(sender, deal, *quad),
+            Body::AnswerOpening { deal, opening } => self.answer_opening(sender, deal, opening),
+            Body::SubmitFraud { deal, opening } => self.submit_fraud(sender, deal, opening),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod admit;
 pub mod beacon;
 pub mod block;
 pub mod build;
+pub mod challenge;
 pub mod execute;
 pub mod genesis;
 pub mod keys;

@@ -461,6 +461,8 @@ pub struct PlacedSubtree {
     pub deal: DealId,
     /// Which of its piece roots.
     pub subtree: u32,
+    /// Its tree levels, as the piece's shape has them.
+    pub levels: u32,
     /// Where: units of 512 nodes from the group's start, aligned to the subtree's size.
     pub unit: u32,
 }

@@ -218,6 +218,8 @@ pub struct Deal {
     pub owner: Address,
     /// Who stores it.
     pub provider: ProviderId,
+    /// The provider's worker when the set was included: it signed the receipt.
+    pub worker: Address,
     /// Hot or cold.
     pub tier: Tier,
     /// Bytes of the shard.

@@ -1,0 +1,58 @@
+//! The end of a block, in the protocol's order, with bounded work: what there is no room for is
+//! first in the next.
+
+use super::Context;
+use super::due::{ABANDONED, DEADLINES, Due, OPENINGS, PROMISES, RELEASES, VESTINGS};
+use crate::refusal::Stop;
+use crate::view::ReadView;
+
+/// Sectors whose deadline is closed in one block, at most.
+const MAX_CLOSINGS: usize = 256;
+/// Deals in them, at most, unless one sector alone has more.
+const MAX_CLOSING_DEALS: usize = 8192;
+/// Other things worked off in one block and phase, at most.
+const MAX_ITEMS: usize = 128;
+
+impl<V: ReadView> Context<'_, V> {
+    pub(super) fn end_block(&mut self) -> Result<(), Stop> {
+        let mut closing = Vec::new();
+        let mut deals = 0usize;
+        for (due, at) in self.take_due(DEADLINES, MAX_CLOSINGS)? {
+            let Due::Deadline(id) = due else { continue };
+            let sector = self.ledger.sector(id)?;
+            deals = deals.saturating_add(sector.deals().len());
+            if deals > MAX_CLOSING_DEALS && !closing.is_empty() {
+                self.schedule(due, at);
+            } else {
+                closing.push(sector);
+            }
+        }
+        self.close_deadlines(closing)?;
+        for phase in [ABANDONED, PROMISES, OPENINGS, RELEASES, VESTINGS] {
+            for (due, _) in self.take_due(phase, MAX_ITEMS)? {
+                self.work_off(due)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn work_off(&mut self, due: Due) -> Result<(), Stop> {
+        match due {
+            // Taken before, all at once.
+            Due::Deadline(_) => Ok(()),
+            Due::Seal(id) => {
+                let sector = self.ledger.sector(id)?;
+                self.abandon_seal(sector)
+            }
+            Due::Embed(id) => {
+                let mut sector = self.ledger.sector(id)?;
+                self.abandon_embed(&mut sector)?;
+                self.ledger.put_sector(&sector)
+            }
+            Due::Promise(pack) => self.promises_due(&pack),
+            Due::Opening(id) => self.opening_due(&id),
+            Due::Release(id) => self.release_deal(&id),
+            Due::Vesting(id) => self.release_vesting(id),
+        }
+    }
+}

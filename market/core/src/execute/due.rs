@@ -1,0 +1,163 @@
+//! What falls due at the end of a block: an ordered queue in state, so that work a block is bounded
+//! and what is left over comes first in the next.
+
+use super::Context;
+use crate::keys;
+use crate::refusal::Stop;
+use crate::units::{DealId, Height, PackId, ProviderId, SectorId, SectorNumber, ShardIndex};
+use crate::view::{ReadView, ViewError};
+
+/// What falls due. The phases of a block's end are worked off in this order (PROTOCOL, *Messages
+/// on the ledger*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A sector's deadline closes: fault or proof, payment, reward, termination.
+    Deadline(SectorId),
+    /// A pre-commit whose seal was not proven.
+    Seal(SectorId),
+    /// An embed whose next step did not come.
+    Embed(SectorId),
+    /// A deal set's promises.
+    Promise(PackId),
+    /// A demanded opening.
+    Opening(DealId),
+    /// A finished deal's collateral.
+    Release(DealId),
+    /// A provider's rewards.
+    Vesting(ProviderId),
+}
+
+pub(super) const DEADLINES: u8 = 0;
+pub(super) const ABANDONED: u8 = 1;
+pub(super) const PROMISES: u8 = 2;
+pub(super) const OPENINGS: u8 = 3;
+pub(super) const RELEASES: u8 = 4;
+pub(super) const VESTINGS: u8 = 5;
+
+impl Due {
+    fn phase(self) -> u8 {
+        match self {
+            Self::Deadline(_) => DEADLINES,
+            Self::Seal(_) | Self::Embed(_) => ABANDONED,
+            Self::Promise(_) => PROMISES,
+            Self::Opening(_) => OPENINGS,
+            Self::Release(_) => RELEASES,
+            Self::Vesting(_) => VESTINGS,
+        }
+    }
+
+    fn key(self, at: Height) -> Vec<u8> {
+        let sector = |kind: &[u8], id: SectorId| {
+            [
+                kind,
+                id.provider.0.to_be_bytes().as_slice(),
+                id.number.0.to_be_bytes().as_slice(),
+            ]
+            .concat()
+        };
+        let deal = |id: DealId| [id.pack.as_bytes().as_slice(), &[id.shard.0]].concat();
+        let rest = match self {
+            Self::Deadline(id) => sector(&[], id),
+            Self::Seal(id) => sector(&[0], id),
+            Self::Embed(id) => sector(&[1], id),
+            Self::Promise(pack) => pack.as_bytes().to_vec(),
+            Self::Opening(id) | Self::Release(id) => deal(id),
+            Self::Vesting(id) => id.0.to_be_bytes().to_vec(),
+        };
+        keys::due(self.phase(), at, &rest)
+    }
+
+    /// Reads what [`Due::key`] wrote.
+    fn of_key(phase: u8, rest: &[u8]) -> Option<Self> {
+        let sector = |rest: &[u8]| {
+            let (provider, number) = rest.split_at_checked(8)?;
+            Some(SectorId {
+                provider: ProviderId(u64::from_be_bytes(provider.try_into().ok()?)),
+                number: SectorNumber(u64::from_be_bytes(number.try_into().ok()?)),
+            })
+        };
+        let deal = |rest: &[u8]| {
+            let (shard, pack) = rest.split_last()?;
+            Some(DealId {
+                pack: PackId(pack.try_into().ok()?),
+                shard: ShardIndex(*shard),
+            })
+        };
+        Some(match (phase, rest) {
+            (DEADLINES, rest) => Self::Deadline(sector(rest)?),
+            (ABANDONED, [0, rest @ ..]) => Self::Seal(sector(rest)?),
+            (ABANDONED, [1, rest @ ..]) => Self::Embed(sector(rest)?),
+            (PROMISES, rest) => Self::Promise(PackId(rest.try_into().ok()?)),
+            (OPENINGS, rest) => Self::Opening(deal(rest)?),
+            (RELEASES, rest) => Self::Release(deal(rest)?),
+            (VESTINGS, rest) => {
+                Self::Vesting(ProviderId(u64::from_be_bytes(rest.try_into().ok()?)))
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl<V: ReadView> Context<'_, V> {
+    /// Has something worked off at the end of the block at `at` (or as soon after as there is room).
+    pub(super) fn schedule(&mut self, due: Due, at: Height) {
+        self.ledger.put(due.key(at), Some(vec![1]));
+    }
+
+    /// Takes that back.
+    pub(super) fn unschedule(&mut self, due: Due, at: Height) {
+        self.ledger.put(due.key(at), None);
+    }
+
+    /// Takes up to `limit` of what is due in a phase out of the queue, oldest first.
+    pub(super) fn take_due(&mut self, phase: u8, limit: usize) -> Result<Vec<(Due, Height)>, Stop> {
+        let prefix = keys::due_phase(phase);
+        let mut taken = Vec::new();
+        for (key, _) in self.ledger.scan(&prefix, None, limit)? {
+            let strange = || ViewError("the queue of what falls due has a strange key".into());
+            let at = keys::due_height(&key).ok_or_else(strange)?;
+            if at > self.height {
+                break;
+            }
+            let rest = key
+                .get(prefix.len().saturating_add(8)..)
+                .unwrap_or_default();
+            let due = Due::of_key(phase, rest).ok_or_else(strange)?;
+            self.ledger.put(key, None);
+            taken.push((due, at));
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn what_is_due_reads_back_from_its_key() {
+        let sector = SectorId {
+            provider: ProviderId(3),
+            number: SectorNumber(u64::MAX),
+        };
+        let deal = DealId {
+            pack: PackId([7; 32]),
+            shard: ShardIndex(63),
+        };
+        for due in [
+            Due::Deadline(sector),
+            Due::Seal(sector),
+            Due::Embed(sector),
+            Due::Promise(deal.pack),
+            Due::Opening(deal),
+            Due::Release(deal),
+            Due::Vesting(ProviderId(9)),
+        ] {
+            let key = due.key(Height(77));
+            assert_eq!(keys::due_height(&key), Some(Height(77)));
+            let rest = &key[keys::due_phase(0).len() + 8..];
+            assert_eq!(Due::of_key(due.phase(), rest), Some(due));
+        }
+    }
+}

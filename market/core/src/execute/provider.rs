@@ -1,0 +1,148 @@
+//! Providers: registration, offer, collateral.
+
+use super::Context;
+use crate::ledger::{add, take};
+use crate::message::ProviderOffer;
+use crate::refusal::{Refusal, Stop, require, require_range};
+use crate::state::{Provider, ProviderRecord};
+use crate::units::{Address, Amount, ProviderId, SectorNumber};
+use crate::view::ReadView;
+
+/// Bytes of a provider's end point, at most.
+pub const MAX_ENDPOINT_BYTES: usize = 128;
+
+impl<V: ReadView> Context<'_, V> {
+    /// The provider, where the sender is its worker.
+    pub(super) fn by_worker(&self, id: ProviderId, sender: &Address) -> Result<Provider, Stop> {
+        let provider = self.ledger.provider(id)?;
+        require(provider.worker == *sender, || Refusal::NotWorker(id))?;
+        Ok(provider)
+    }
+
+    fn by_owner(&self, id: ProviderId, sender: &Address) -> Result<Provider, Stop> {
+        let provider = self.ledger.provider(id)?;
+        require(provider.owner == *sender, || {
+            Refusal::NotOwner(format!("provider {id}"))
+        })?;
+        Ok(provider)
+    }
+
+    pub(super) fn register_provider(
+        &mut self,
+        owner: &Address,
+        worker: &Address,
+        offer: &ProviderOffer,
+        collateral: Amount,
+    ) -> Result<(), Stop> {
+        check_offer(offer)?;
+        let least = self.rules.parameters.economy.minimum_collateral;
+        require(collateral >= least, || Refusal::Collateral {
+            have: collateral,
+            need: least,
+            missing: least.saturating_sub(collateral),
+        })?;
+        self.ledger.debit(owner, collateral)?;
+        let id = self.ledger.chain.next_provider;
+        self.ledger.chain.next_provider = ProviderId(id.0.checked_add(1).ok_or(Refusal::Overflow)?);
+        self.ledger.put_provider(&Provider {
+            id,
+            owner: *owner,
+            worker: *worker,
+            offer: offer.clone(),
+            collateral,
+            locked: Amount::ZERO,
+            vesting: Vec::new(),
+            since: self.height,
+            next_sector: SectorNumber(0),
+            record: ProviderRecord::default(),
+        })
+    }
+
+    pub(super) fn update_provider(
+        &mut self,
+        sender: &Address,
+        id: ProviderId,
+        worker: &Address,
+        offer: &ProviderOffer,
+    ) -> Result<(), Stop> {
+        check_offer(offer)?;
+        let mut provider = self.by_owner(id, sender)?;
+        provider.worker = *worker;
+        provider.offer = offer.clone();
+        self.ledger.put_provider(&provider)
+    }
+
+    pub(super) fn add_collateral(
+        &mut self,
+        sender: &Address,
+        id: ProviderId,
+        amount: Amount,
+    ) -> Result<(), Stop> {
+        require(amount != Amount::ZERO, || Refusal::Empty("the amount"))?;
+        let mut provider = self.by_owner(id, sender)?;
+        self.ledger.debit(sender, amount)?;
+        provider.collateral = add(provider.collateral, amount)?;
+        self.ledger.put_provider(&provider)
+    }
+
+    /// What vests counts as collateral but cannot be withdrawn, and the least collateral stays:
+    /// it answers for receipts whose deals were never accepted.
+    pub(super) fn withdraw_collateral(
+        &mut self,
+        sender: &Address,
+        id: ProviderId,
+        amount: Amount,
+    ) -> Result<(), Stop> {
+        require(amount != Amount::ZERO, || Refusal::Empty("the amount"))?;
+        let mut provider = self.by_owner(id, sender)?;
+        let least = self.rules.parameters.economy.minimum_collateral;
+        let free = provider
+            .free()?
+            .min(provider.collateral.saturating_sub(least));
+        require(free >= amount, || Refusal::Collateral {
+            have: free,
+            need: amount,
+            missing: amount.saturating_sub(free),
+        })?;
+        provider.collateral = take(provider.collateral, amount, "collateral")?;
+        self.ledger.put_provider(&provider)?;
+        self.ledger.credit(sender, amount)
+    }
+
+    /// Gives the owner what has vested, except what is locked and nothing else covers.
+    pub(super) fn release_vesting(&mut self, id: ProviderId) -> Result<(), Stop> {
+        let mut provider = self.ledger.provider(id)?;
+        let now = crate::schedule::period_of(&self.rules.parameters, self.height);
+        let mut due = Amount::ZERO;
+        let mut left = Vec::new();
+        for vesting in std::mem::take(&mut provider.vesting) {
+            if vesting.due <= now {
+                due = add(due, vesting.amount)?;
+            } else {
+                left.push(vesting);
+            }
+        }
+        provider.vesting = left;
+        let kept = provider.locked.saturating_sub(provider.holds()?).min(due);
+        provider.collateral = add(provider.collateral, kept)?;
+        self.ledger.put_provider(&provider)?;
+        self.ledger
+            .credit(&provider.owner, take(due, kept, "vesting")?)
+    }
+}
+
+fn check_offer(offer: &ProviderOffer) -> Result<(), Stop> {
+    let length = offer.endpoint.len() as u64;
+    require_range(
+        "the end point's length",
+        length,
+        1,
+        MAX_ENDPOINT_BYTES as u64,
+    )?;
+    require(offer.endpoint.chars().all(|c| c.is_ascii_graphic()), || {
+        Refusal::Malformed {
+            what: "the end point",
+            why: "it is `host:port` in printable ASCII".into(),
+        }
+    })
+}
