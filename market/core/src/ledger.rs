@@ -43,12 +43,15 @@ pub(crate) fn bytes_of<T: Serialize>(value: &T) -> Result<Vec<u8>, ViewError> {
     encode(value).map_err(|error| ViewError(error.to_string()))
 }
 
+/// A key, and what the block had already written there, if it had.
+type Replaced = (Vec<u8>, Option<Option<Vec<u8>>>);
+
 /// The ledger while a block is executed.
 pub(crate) struct Ledger<'v, V: ReadView> {
     view: &'v V,
     writes: Writes,
     /// What the writes since the mark replaced, newest last.
-    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<Replaced>,
     pub chain: Chain,
     supply: Supply,
     mark: (Chain, Supply),

@@ -4,6 +4,7 @@
 //! and receipts come out, the same on every machine.
 
 pub mod admit;
+pub mod audit;
 pub mod beacon;
 pub mod block;
 pub mod build;

@@ -89,6 +89,10 @@ pub struct Economy {
     pub burn_thousandths: u64,
 }
 
+// Sixteen fits every integer.
+#[allow(clippy::cast_possible_truncation)]
+const SPACETIME_PER_PROOF: u32 = SPACETIME_CHALLENGES as u32;
+
 impl Parameters {
     /// A development network: seconds where `main` has days, and far fewer challenges.
     pub fn dev() -> Self {
@@ -240,7 +244,7 @@ impl Parameters {
                 CircuitId {
                     circuit: Circuit::Spacetime,
                     class: *class,
-                    per_proof: SPACETIME_CHALLENGES as u32,
+                    per_proof: SPACETIME_PER_PROOF,
                 },
             ]
         };

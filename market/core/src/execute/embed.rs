@@ -18,6 +18,7 @@ use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::sector::{GROUPS, Group, Lane};
 use holdfast_proofs::statement::Statement;
 use holdfast_proofs::tree::root_of;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Pieces in a group, at most.
@@ -87,13 +88,16 @@ impl<V: ReadView> Context<'_, V> {
             let mut tiers = Vec::new();
             let mut pieces = BTreeSet::new();
             for placed in &layout.subtrees {
-                if !deals.contains_key(&placed.deal) {
-                    let deal = self.ledger.deal(&placed.deal)?;
-                    check_embeddable(sector, &placed.deal, &deal)?;
-                    deals.insert(placed.deal, deal);
-                }
                 pieces.insert(placed.deal);
-                tiers.extend(deals.get(&placed.deal).map(|deal| deal.tier));
+                let deal = match deals.entry(placed.deal) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        let deal = self.ledger.deal(&placed.deal)?;
+                        check_embeddable(sector, &placed.deal, &deal)?;
+                        unknown.insert(deal)
+                    }
+                };
+                tiers.push(deal.tier);
             }
             let refuse = |why: &str| Refusal::Layout {
                 group: layout.group,
@@ -115,10 +119,10 @@ impl<V: ReadView> Context<'_, V> {
             .partition(|layout| rewritten.contains(&layout.group));
         let mut whole = deals.clone();
         for placed in replaced.iter().flat_map(|layout| &layout.subtrees) {
-            if !whole.contains_key(&placed.deal) {
+            if let Entry::Vacant(unknown) = whole.entry(placed.deal) {
                 let deal = self.ledger.deal(&placed.deal)?;
                 if deal.status.is_held() {
-                    whole.insert(placed.deal, deal);
+                    unknown.insert(deal);
                 }
             }
         }
