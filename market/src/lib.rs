@@ -1,1 +1,17 @@
 //! The market process: store, ordering, API and explorer.
+//!
+//! `ledger` is the house's middle: the rules of `holdfast-market-core` over the database, driven by
+//! an ordering engine on one side and asked by the API on the other.
+
+pub mod api;
+pub mod audit;
+mod explorer;
+pub mod history;
+pub mod ledger;
+mod listing;
+pub mod mempool;
+pub mod ordering;
+pub mod run;
+pub mod server;
+pub mod store;
+pub mod validator;

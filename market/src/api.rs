@@ -1,0 +1,226 @@
+//! The HTTP API: the ledger for clients, nodes and auditors; JSON of the core's own types, DAG-CBOR
+//! where bytes count.
+
+mod answer;
+mod messages;
+mod objects;
+
+pub(crate) use answer::{Failure, blocking, parse};
+
+use crate::explorer;
+use crate::ledger::Ledger;
+use answer::Answer;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use holdfast_market_core::message::encode;
+use holdfast_market_core::query;
+use holdfast_market_core::units::Height;
+use holdfast_wire::ledger::{BeaconView, LedgerStatus};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// A long poll is held this long.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Any request is answered in this time.
+const ANSWER_TIME: Duration = Duration::from_secs(25);
+
+/// Requests worked on at once, long polls aside.
+const MOST_REQUESTS: usize = 64;
+
+/// What every handler sees.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) ledger: Arc<Ledger>,
+    /// Turns true when the process is asked to stop, so that long polls end.
+    stop: watch::Receiver<bool>,
+    working: Arc<Semaphore>,
+}
+
+/// All routes, explorer included.
+pub fn router(ledger: Arc<Ledger>, stop: watch::Receiver<bool>) -> Router {
+    let shared = Shared {
+        ledger,
+        stop,
+        working: Arc::new(Semaphore::new(MOST_REQUESTS)),
+    };
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/genesis", get(genesis))
+        .route("/v1/verifying-keys", get(verifying_keys))
+        .route("/v1/wait", get(wait))
+        .route("/v1/blocks", get(blocks))
+        .route("/v1/outcomes/{height}", get(outcomes))
+        .route("/v1/beacon/{height}", get(beacon))
+        .route("/v1/messages", post(messages::submit))
+        .route("/v1/messages/{id}", get(messages::look_up))
+        .route("/v1/accounts/{address}", get(objects::account))
+        .route("/v1/providers", get(objects::providers))
+        .route("/v1/providers/{id}", get(objects::provider))
+        .route("/v1/providers/{id}/sectors", get(objects::sectors))
+        .route("/v1/providers/{id}/deals", get(objects::deals))
+        .route("/v1/sectors/{provider}/{number}", get(objects::sector))
+        .route("/v1/deal-sets", get(objects::deal_sets))
+        .route("/v1/deal-sets/{pack}", get(objects::deal_set))
+        .route("/v1/names/{owner}/{label}", get(objects::name))
+        .route("/v1/supply", get(objects::supply))
+        .route("/v1/proofs/{key}", get(objects::proof))
+        .merge(explorer::routes())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_method)
+        .layer(DefaultBodyLimit::max(messages::LONGEST_BODY))
+        .layer(middleware::from_fn_with_state(shared.clone(), bounded))
+        .with_state(shared)
+}
+
+/// Bounds the time of every request, and how many are worked on at once.
+async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let waits = request.uri().path() == "/v1/wait";
+    let answered = async {
+        // A long poll works on nothing; connections are bounded by the server.
+        let _permit = match waits {
+            true => None,
+            false => shared.working.acquire().await.ok(),
+        };
+        next.run(request).await
+    };
+    let late = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the market is busy; try again");
+    let mut response = match tokio::time::timeout(ANSWER_TIME, answered).await {
+        Ok(response) => response,
+        Err(_) => late().into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+async fn nothing_here() -> Failure {
+    Failure::not_found("there is nothing at this address")
+}
+
+async fn other_method() -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this address does not take this method",
+    )
+}
+
+fn status_of(ledger: &Ledger) -> LedgerStatus {
+    let head = ledger.head();
+    LedgerStatus {
+        network: ledger.network(),
+        name: ledger.genesis().name.clone(),
+        height: head.height,
+        time: head.time,
+        header_id: head.block,
+        pending: u64::try_from(ledger.pending()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn status(State(shared): State<Shared>) -> Json<LedgerStatus> {
+    Json(status_of(&shared.ledger))
+}
+
+fn cbor(bytes: Vec<u8>) -> Response {
+    let kind = HeaderValue::from_static("application/vnd.ipld.dag-cbor");
+    ([(header::CONTENT_TYPE, kind)], Body::from(bytes)).into_response()
+}
+
+async fn genesis(State(shared): State<Shared>) -> Result<Response, Failure> {
+    Ok(cbor(encode(shared.ledger.genesis())?))
+}
+
+async fn verifying_keys(State(shared): State<Shared>) -> Response {
+    cbor(shared.ledger.verifying_keys().to_vec())
+}
+
+#[derive(Deserialize)]
+struct WaitFor {
+    height: String,
+}
+
+/// Answers the status once the height is there, the time is up, or the market stops.
+async fn wait(
+    State(mut shared): State<Shared>,
+    query: Result<Query<WaitFor>, axum::extract::rejection::QueryRejection>,
+) -> Answer<LedgerStatus> {
+    let Query(asked) = query?;
+    let height: Height = parse("height", &asked.height)?;
+    let mut heads = shared.ledger.follow();
+    tokio::select! {
+        _ = heads.wait_for(|head| head.height >= height) => {}
+        _ = shared.stop.wait_for(|stop| *stop) => {}
+        () = tokio::time::sleep(LONGEST_WAIT) => {}
+    }
+    Ok(Json(status_of(&shared.ledger)))
+}
+
+#[derive(Deserialize)]
+struct Range {
+    from: String,
+    limit: Option<String>,
+}
+
+async fn blocks(
+    State(shared): State<Shared>,
+    query: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(range) = query?;
+    let from: Height = parse("height", &range.from)?;
+    let limit: u64 = match &range.limit {
+        Some(limit) => parse("limit", limit)?,
+        None => u64::MAX,
+    };
+    blocking(&shared, move |ledger| {
+        let blocks = ledger.block_bytes(from, usize::try_from(limit).unwrap_or(usize::MAX))?;
+        let size = blocks.iter().map(Vec::len).fold(4, usize::saturating_add);
+        // A DAG-CBOR array: its head, then the blocks as they are stored.
+        let mut bytes = Vec::with_capacity(size);
+        match u8::try_from(blocks.len()).unwrap_or(u8::MAX) {
+            few @ 0..24 => bytes.push(0x80 | few),
+            more => bytes.extend([0x98, more]),
+        }
+        blocks.iter().for_each(|block| bytes.extend(block));
+        Ok(cbor(bytes))
+    })
+    .await
+}
+
+async fn outcomes(
+    State(shared): State<Shared>,
+    Path(height): Path<String>,
+) -> Answer<Vec<holdfast_market_core::block::Outcome>> {
+    let height: Height = parse("height", &height)?;
+    blocking(&shared, move |ledger| {
+        let outcomes = ledger.store().outcomes(height)?;
+        outcomes
+            .map(Json)
+            .ok_or_else(|| Failure::not_found(format!("there is no block at height {height} yet")))
+    })
+    .await
+}
+
+async fn beacon(State(shared): State<Shared>, Path(height): Path<String>) -> Answer<BeaconView> {
+    let height: Height = parse("height", &height)?;
+    blocking(&shared, move |ledger| {
+        let beacon = query::beacon(&ledger.view(), height)?;
+        beacon
+            .map(|beacon| Json(BeaconView { beacon }))
+            .ok_or_else(|| {
+                Failure::not_found(format!(
+                    "the ledger does not have the beacon of height {height}"
+                ))
+            })
+    })
+    .await
+}

@@ -1,0 +1,90 @@
+//! The embedded ordering: one signer, a timer, and the same commit path as any engine's.
+
+use super::{Ordering, OrderingError};
+use crate::ledger::{Ledger, LedgerError};
+use crate::validator::ValidatorKeys;
+use holdfast_market_core::block::{Certificate, CertifiedBlock};
+use holdfast_market_core::message::SigningContext;
+use holdfast_market_core::query;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+/// One signer orders alone.
+pub struct Embedded {
+    keys: Arc<ValidatorKeys>,
+}
+
+impl Embedded {
+    /// The engine of that signer.
+    pub fn new(keys: ValidatorKeys) -> Self {
+        Self {
+            keys: Arc::new(keys),
+        }
+    }
+}
+
+/// Builds, signs and commits one block.
+pub(crate) fn one_block(
+    ledger: &Ledger,
+    keys: &ValidatorKeys,
+    now: u64,
+) -> Result<CertifiedBlock, LedgerError> {
+    let block = ledger.propose(keys, now)?;
+    let signature =
+        SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header)?;
+    let certified = CertifiedBlock {
+        block,
+        certificate: Certificate::Embedded { signature },
+    };
+    ledger.commit(&certified)?;
+    Ok(certified)
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Ordering for Embedded {
+    async fn run(
+        self,
+        ledger: Arc<Ledger>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), OrderingError> {
+        let key = self.keys.address();
+        let chain = query::chain(&ledger.view()).map_err(LedgerError::from)?;
+        if !chain.validators.iter().any(|one| one.key == key) {
+            return Err(OrderingError::NotAValidator { key });
+        }
+        let interval = ledger.genesis().parameters.block_interval_ms.max(1);
+        let mut timer = tokio::time::interval(Duration::from_millis(interval));
+        // After a block that took longer than an interval the next one keeps its distance.
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                _ = timer.tick() => {}
+            }
+            let (ledger, keys) = (Arc::clone(&ledger), Arc::clone(&self.keys));
+            let built = tokio::task::spawn_blocking(move || {
+                let certified = one_block(&ledger, &keys, now())?;
+                crate::history::record(&ledger, certified.block.header.height)?;
+                Ok::<_, LedgerError>(certified)
+            });
+            let certified = built
+                .await
+                .map_err(|error| OrderingError::Failed(error.to_string()))??;
+            let header = &certified.block.header;
+            tracing::debug!(
+                "block {} with {} messages",
+                header.height,
+                certified.block.messages.len()
+            );
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A validator's keys: ed25519 for blocks, BLS for the beacon.
+
+use ed25519_dalek::SigningKey;
+use holdfast_market_core::beacon::BeaconSecret;
+use holdfast_market_core::block::Validator;
+use holdfast_market_core::units::Address;
+use rand_core::{CryptoRng, RngCore};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The key file's name in the market's data folder.
+pub const KEY_FILE: &str = "validator.key";
+
+const KIND: &str = "holdfast validator key 1";
+
+/// More than any key file holds.
+const LONGEST_FILE: u64 = 4096;
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// None there.
+    #[error("{0} does not exist; make it with `holdfast market init`")]
+    Absent(PathBuf),
+    /// There already.
+    #[error("{0} exists already; a validator's key is not replaced by a new one")]
+    Exists(PathBuf),
+    /// Others may read it.
+    #[error("{0} can be read by others; make it yours alone: chmod 600")]
+    Open(PathBuf),
+    /// Something else.
+    #[error("{0} is not a validator key file of this version")]
+    Malformed(PathBuf),
+    /// The system says no.
+    #[error("{path} cannot be read or written: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyFile {
+    kind: String,
+    seed: String,
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        self.seed.zeroize();
+    }
+}
+
+/// Both keys; they come of one seed.
+pub struct ValidatorKeys {
+    consensus: SigningKey,
+    beacon: BeaconSecret,
+}
+
+impl ValidatorKeys {
+    /// The keys of a seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self {
+            consensus: SigningKey::from_bytes(seed),
+            beacon: BeaconSecret::from_seed(seed),
+        }
+    }
+
+    /// Makes new keys and writes them into `folder`, readable by the owner alone.
+    ///
+    /// # Errors
+    /// A folder that has some already, or cannot be written.
+    pub fn create(folder: &Path, random: &mut (impl RngCore + CryptoRng)) -> Result<Self, KeyError> {
+        let path = folder.join(KEY_FILE);
+        let failed = |source| KeyError::File {
+            path: path.clone(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let mut seed = Zeroizing::new([0u8; 32]);
+        random.fill_bytes(seed.as_mut_slice());
+        let file = KeyFile {
+            kind: KIND.into(),
+            seed: hex::encode(seed.as_slice()),
+        };
+        let text = Zeroizing::new(
+            serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?,
+        );
+        // Written beside and linked into place: the name appears with the whole content or not at
+        // all, and never over a key that is there.
+        let beside = folder.join(format!("{KEY_FILE}.{}.new", std::process::id()));
+        let written = write_private(&beside, &text)
+            .and_then(|()| std::fs::hard_link(&beside, &path))
+            .and_then(|()| File::open(folder)?.sync_all());
+        let removed = std::fs::remove_file(&beside);
+        match written {
+            Ok(()) => removed.map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(KeyError::Exists(path));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// Reads the keys in `folder`.
+    ///
+    /// # Errors
+    /// None there, readable by others, or malformed.
+    pub fn load(folder: &Path) -> Result<Self, KeyError> {
+        let path = folder.join(KEY_FILE);
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => KeyError::Absent(path.clone()),
+            _ => KeyError::File {
+                path: path.clone(),
+                source,
+            },
+        };
+        let file = File::open(&path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(KeyError::Open(path));
+        }
+        let mut text = Zeroizing::new(Vec::new());
+        file.take(LONGEST_FILE).read_to_end(&mut text).map_err(failed)?;
+        let malformed = || KeyError::Malformed(path.clone());
+        let file: KeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
+        if file.kind != KIND {
+            return Err(malformed());
+        }
+        let mut seed = Zeroizing::new([0u8; 32]);
+        hex::decode_to_slice(&file.seed, seed.as_mut_slice()).map_err(|_| malformed())?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// The key that signs blocks.
+    pub fn consensus(&self) -> &SigningKey {
+        &self.consensus
+    }
+
+    /// The key that signs beacons.
+    pub fn beacon(&self) -> &BeaconSecret {
+        &self.beacon
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        Address(self.consensus.verifying_key().to_bytes())
+    }
+
+    /// What genesis says of it.
+    pub fn validator(&self, power: u64) -> Validator {
+        Validator {
+            key: self.address(),
+            beacon: self.beacon.public(),
+            possession: self.beacon.possession(),
+            power,
+        }
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use rand_core::SeedableRng;
+
+    fn random() -> rand_chacha::ChaCha20Rng {
+        rand_chacha::ChaCha20Rng::seed_from_u64(7)
+    }
+
+    #[test]
+    fn keys_read_back_are_the_keys_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = ValidatorKeys::create(folder.path(), &mut random()).unwrap();
+        let read = ValidatorKeys::load(folder.path()).unwrap();
+        assert_eq!(made.validator(1), read.validator(1));
+        let mode = std::fs::metadata(folder.path().join(KEY_FILE)).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_second_key_is_not_written_over_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = ValidatorKeys::create(folder.path(), &mut random()).unwrap();
+        assert!(matches!(
+            ValidatorKeys::create(folder.path(), &mut rand_chacha::ChaCha20Rng::seed_from_u64(8)),
+            Err(KeyError::Exists(_))
+        ));
+        let read = ValidatorKeys::load(folder.path()).unwrap();
+        assert_eq!(made.address(), read.address());
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_or_that_is_cut_short_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            ValidatorKeys::load(folder.path()),
+            Err(KeyError::Absent(_))
+        ));
+        ValidatorKeys::create(folder.path(), &mut random()).unwrap();
+        let path = folder.path().join(KEY_FILE);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            ValidatorKeys::load(folder.path()),
+            Err(KeyError::Open(_))
+        ));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, whole.get(..whole.len() / 2).unwrap()).unwrap();
+        assert!(matches!(
+            ValidatorKeys::load(folder.path()),
+            Err(KeyError::Malformed(_))
+        ));
+    }
+}
