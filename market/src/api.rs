@@ -8,7 +8,7 @@ mod objects;
 pub(crate) use answer::{Failure, blocking, parse};
 
 use crate::explorer;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -182,15 +182,18 @@ async fn blocks(
         None => u64::MAX,
     };
     blocking(&shared, move |ledger| {
-        let blocks = ledger.block_bytes(from, usize::try_from(limit).unwrap_or(usize::MAX))?;
-        let size = blocks.iter().map(Vec::len).fold(4, usize::saturating_add);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(MOST_BLOCKS);
+        let range = from..=ledger.head().height;
+        let blocks = ledger.store().blocks(range, limit, MOST_BLOCK_BYTES)?;
+        let lengths = blocks.iter().map(|(_, block)| block.len());
+        let size = lengths.fold(2, usize::saturating_add);
         // A DAG-CBOR array: its head, then the blocks as they are stored.
         let mut bytes = Vec::with_capacity(size);
         match u8::try_from(blocks.len()).unwrap_or(u8::MAX) {
             few @ 0..24 => bytes.push(0x80 | few),
             more => bytes.extend([0x98, more]),
         }
-        blocks.iter().for_each(|block| bytes.extend(block));
+        blocks.iter().for_each(|(_, block)| bytes.extend(block));
         Ok(cbor(bytes))
     })
     .await

@@ -95,9 +95,13 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
         .header_read_timeout(HEADER_TIME)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        _ = stop.wait_for(|stop| *stop) => {
+    let ended = tokio::select! {
+        result = served.as_mut() => Some(result),
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    let result = match ended {
+        Some(result) => result,
+        None => {
             served.as_mut().graceful_shutdown();
             served.await
         }
