@@ -27,11 +27,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Market(commands::market::MarketArgs),
     Params(commands::params::ParamsArgs),
 }
 
 async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
+        Command::Market(args) => commands::market::run(args, output).await,
         Command::Params(args) => commands::params::run(args, output).await,
     }
 }

@@ -91,7 +91,12 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
         };
         next.run(request).await
     };
-    let late = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the market is busy; try again");
+    let late = || {
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the market is busy; try again",
+        )
+    };
     let mut response = match tokio::time::timeout(ANSWER_TIME, answered).await {
         Ok(response) => response,
         Err(_) => late().into_response(),
@@ -182,7 +187,9 @@ async fn blocks(
         None => u64::MAX,
     };
     blocking(&shared, move |ledger| {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(MOST_BLOCKS);
+        let limit = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(MOST_BLOCKS);
         let range = from..=ledger.head().height;
         let blocks = ledger.store().blocks(range, limit, MOST_BLOCK_BYTES)?;
         let lengths = blocks.iter().map(|(_, block)| block.len());

@@ -338,9 +338,9 @@ impl Ledger {
         if !certified.is_final(self.network, &validators) {
             return Err(LedgerError::Certificate(height));
         }
-        let ready = locked(&self.prepared).take().filter(|one| {
-            one.block == certified.block
-        });
+        let ready = locked(&self.prepared)
+            .take()
+            .filter(|one| one.block == certified.block);
         let prepared = match ready {
             Some(prepared) => prepared,
             None => self.prepare(&head, &certified.block)?,

@@ -4,7 +4,6 @@
 //! an ordering engine on one side and asked by the API on the other.
 
 pub mod api;
-pub mod audit;
 mod explorer;
 pub mod history;
 pub mod ledger;
@@ -14,4 +13,6 @@ pub mod ordering;
 pub mod run;
 pub mod server;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod validator;

@@ -84,9 +84,9 @@ struct Queue {
 
 impl Queue {
     fn fees(&self) -> Option<Amount> {
-        self.waiting
-            .iter()
-            .try_fold(Amount::ZERO, |sum, one| sum.checked_add(one.message.message.fee))
+        self.waiting.iter().try_fold(Amount::ZERO, |sum, one| {
+            sum.checked_add(one.message.message.fee)
+        })
     }
 }
 
@@ -197,11 +197,7 @@ impl Mempool {
             let one = self.queues.get(&sender)?.waiting.get(position)?;
             let size = u128::try_from(one.size.max(1)).ok()?;
             let rate = one.message.message.fee.0 / size;
-            Some((
-                rate,
-                std::cmp::Reverse(position),
-                std::cmp::Reverse(sender),
-            ))
+            Some((rate, std::cmp::Reverse(position), std::cmp::Reverse(sender)))
         };
         let mut heap: BinaryHeap<Rank> = self
             .queues

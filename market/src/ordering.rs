@@ -8,6 +8,8 @@ mod embedded;
 pub(crate) mod conformance;
 
 pub use embedded::Embedded;
+#[cfg(test)]
+pub(crate) use embedded::one_block;
 
 use crate::ledger::{Ledger, LedgerError};
 use std::future::Future;

@@ -13,9 +13,9 @@ use columns::{Column, Place};
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
-use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use holdfast_market_core::view::Writes;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,9 @@ pub enum StoreError {
     #[error("{0} holds no ledger; name the data folder of a market")]
     Absent(PathBuf),
     /// The parts do not fit together.
-    #[error("the ledger in {folder} is damaged at height {height}: {reason}; restore the folder from a copy, or start from an empty one")]
+    #[error(
+        "the ledger in {folder} is damaged at height {height}: {reason}; restore the folder from a copy, or start from an empty one"
+    )]
     Damaged {
         /// The folder.
         folder: PathBuf,
@@ -355,7 +357,11 @@ impl Store {
         self.prune(&mut batch, height)?;
         let key = columns::height_key(height);
         batch.put_cf(self.column(Column::Blocks), key, encode(commit.certified)?);
-        batch.put_cf(self.column(Column::Outcomes), key, encode(&commit.outcomes)?);
+        batch.put_cf(
+            self.column(Column::Outcomes),
+            key,
+            encode(&commit.outcomes)?,
+        );
         let index = self.column(Column::Messages);
         for (position, outcome) in commit.outcomes.iter().enumerate() {
             let place = Place {
@@ -448,8 +454,9 @@ impl Store {
         );
         for entry in blocks.take(count) {
             let (key, block) = self.database(entry)?;
-            let height = columns::height_of(&key)
-                .ok_or_else(|| self.damaged(*heights.start(), "a block lies under a malformed key"))?;
+            let height = columns::height_of(&key).ok_or_else(|| {
+                self.damaged(*heights.start(), "a block lies under a malformed key")
+            })?;
             size = size.saturating_add(block.len());
             if !found.is_empty() && size > bytes {
                 break;

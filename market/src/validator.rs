@@ -76,7 +76,10 @@ impl ValidatorKeys {
     ///
     /// # Errors
     /// A folder that has some already, or cannot be written.
-    pub fn create(folder: &Path, random: &mut (impl RngCore + CryptoRng)) -> Result<Self, KeyError> {
+    pub fn create(
+        folder: &Path,
+        random: &mut (impl RngCore + CryptoRng),
+    ) -> Result<Self, KeyError> {
         let path = folder.join(KEY_FILE);
         let failed = |source| KeyError::File {
             path: path.clone(),
@@ -89,9 +92,8 @@ impl ValidatorKeys {
             kind: KIND.into(),
             seed: hex::encode(seed.as_slice()),
         };
-        let text = Zeroizing::new(
-            serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?,
-        );
+        let text =
+            Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?);
         // Written beside and linked into place: the name appears with the whole content or not at
         // all, and never over a key that is there.
         let beside = folder.join(format!("{KEY_FILE}.{}.new", std::process::id()));
@@ -127,7 +129,9 @@ impl ValidatorKeys {
             return Err(KeyError::Open(path));
         }
         let mut text = Zeroizing::new(Vec::new());
-        file.take(LONGEST_FILE).read_to_end(&mut text).map_err(failed)?;
+        file.take(LONGEST_FILE)
+            .read_to_end(&mut text)
+            .map_err(failed)?;
         let malformed = || KeyError::Malformed(path.clone());
         let file: KeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
         if file.kind != KIND {
@@ -201,7 +205,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = ValidatorKeys::create(folder.path(), &mut random()).unwrap();
         assert!(matches!(
-            ValidatorKeys::create(folder.path(), &mut rand_chacha::ChaCha20Rng::seed_from_u64(8)),
+            ValidatorKeys::create(
+                folder.path(),
+                &mut rand_chacha::ChaCha20Rng::seed_from_u64(8)
+            ),
             Err(KeyError::Exists(_))
         ));
         let read = ValidatorKeys::load(folder.path()).unwrap();

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use holdfast_market_core::quote::MAX_MESSAGE_BYTES;
 use holdfast_market_core::message::{SignedMessage, decode};
+use holdfast_market_core::quote::MAX_MESSAGE_BYTES;
 use holdfast_market_core::units::{Height, MessageId};
 use holdfast_wire::ledger::{MessageStatus, Submitted};
 

@@ -2,14 +2,12 @@
 
 use super::Shared;
 use super::answer::{Answer, Failure, blocking, parse};
+use crate::listing;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use holdfast_market_core::query;
-use crate::listing;
-use holdfast_market_core::state::{
-    Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply,
-};
+use holdfast_market_core::state::{Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
 use holdfast_market_core::tree::StateProof;
 use holdfast_market_core::units::{
     Address, DealId, Height, PackId, ProviderId, SectorId, SectorNumber, TreeRoot,
@@ -102,10 +100,7 @@ pub async fn deals(
 ) -> Answer<Vec<ProviderDeal>> {
     let id: ProviderId = parse("provider", &id)?;
     let Query(page) = page?;
-    let after: Option<DealId> = page
-        .after
-        .map(|after| parse("deal", &after))
-        .transpose()?;
+    let after: Option<DealId> = page.after.map(|after| parse("deal", &after)).transpose()?;
     blocking(&shared, move |ledger| {
         let view = ledger.view();
         query::provider(&view, id)?.ok_or_else(|| no_provider(id))?;
@@ -177,10 +172,18 @@ pub async fn deal_sets(
 ) -> Answer<Vec<DealSet>> {
     let Query(page) = page?;
     let owner: Address = parse("address", &page.owner)?;
-    let after: Option<PackId> = page.after.map(|after| parse("pack id", &after)).transpose()?;
+    let after: Option<PackId> = page
+        .after
+        .map(|after| parse("pack id", &after))
+        .transpose()?;
     blocking(&shared, move |ledger| {
         let view = ledger.view();
-        Ok(Json(listing::deal_sets_of(&view, &owner, after, LONGEST_LIST)?))
+        Ok(Json(listing::deal_sets_of(
+            &view,
+            &owner,
+            after,
+            LONGEST_LIST,
+        )?))
     })
     .await
 }

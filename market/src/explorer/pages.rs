@@ -136,7 +136,14 @@ fn provider_table(ledger: &Ledger, providers: &[Provider]) -> Markup {
         })
         .collect();
     let head = [
-        "Provider", "Owner", "Collateral", "Proven", "Missed", "Rewarded", "Paid", "Fined",
+        "Provider",
+        "Owner",
+        "Collateral",
+        "Proven",
+        "Missed",
+        "Rewarded",
+        "Paid",
+        "Fined",
     ];
     show::table(&head, rows, "No provider has registered yet.")
 }
@@ -179,7 +186,9 @@ pub async fn blocks(State(shared): State<Shared>, asked: Asked) -> Response {
         let Query(asked) = asked?;
         let head = ledger.head().height;
         let last = match asked.before {
-            Some(before) => parse::<Height>("height", &before)?.before(Blocks(1)).min(head),
+            Some(before) => parse::<Height>("height", &before)?
+                .before(Blocks(1))
+                .min(head),
             None => head,
         };
         let blocks = newest(ledger, last, ROWS as u64)?;
@@ -260,7 +269,9 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
         Body::WithdrawCollateral { provider, amount } => {
             html! { "withdraws " (amount.to_string()) " from " (show::provider(*provider)) }
         }
-        Body::PreCommitSector(commit) => html! { "commits to sector " (sector_link(commit.sector)) },
+        Body::PreCommitSector(commit) => {
+            html! { "commits to sector " (sector_link(commit.sector)) }
+        }
         Body::ProveSeal { sector, proofs } => {
             html! { "proves the seal of " (sector_link(*sector)) " (" (proofs.len()) " proofs)" }
         }
@@ -276,7 +287,12 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
         Body::ProveEmbed { sector, proofs } => {
             html! { "proves the embed in " (sector_link(*sector)) " (" (proofs.len()) " proofs)" }
         }
-        Body::ProveSpacetime { provider, period, deadline, proofs } => html! {
+        Body::ProveSpacetime {
+            provider,
+            period,
+            deadline,
+            proofs,
+        } => html! {
             (show::provider(*provider)) " proves " (proofs.len()) " sectors at deadline "
             (deadline.to_string()) " of period " (period.to_string())
         },
@@ -376,11 +392,20 @@ fn sector_table(sectors: &[Sector]) -> Markup {
                 show::text(show::bytes(one.class.bytes().into())),
                 show::sector_status(&one.status),
                 show::text(one.groups.len()),
-                show::text(one.proven.map_or("never".into(), |period| period.to_string())),
+                show::text(
+                    one.proven
+                        .map_or("never".into(), |period| period.to_string()),
+                ),
             ]
         })
         .collect();
-    let head = ["Sector", "Size", "State", "Groups in use", "Last proven in period"];
+    let head = [
+        "Sector",
+        "Size",
+        "State",
+        "Groups in use",
+        "Last proven in period",
+    ];
     show::table(&head, rows, "This provider has no sectors yet.")
 }
 
@@ -457,13 +482,23 @@ pub async fn deal_sets(State(shared): State<Shared>, asked: Asked) -> Response {
                     show::pack(&one.id),
                     show::account(ledger, &one.proposal.pack.owner),
                     show::size(one.proposal.pack.length),
-                    show::text(format!("{} of {}", one.proposal.pack.k, one.proposal.pack.n)),
+                    show::text(format!(
+                        "{} of {}",
+                        one.proposal.pack.k, one.proposal.pack.n
+                    )),
                     show::text(proven(one)),
                     show::block(one.at),
                 ]
             })
             .collect();
-        let head = ["Pack", "Owner", "Bytes", "Code", "Shards proven", "Since block"];
+        let head = [
+            "Pack",
+            "Owner",
+            "Bytes",
+            "Code",
+            "Shards proven",
+            "Since block",
+        ];
         let body = html! {
             (show::table(&head, rows, "Nothing is stored yet."))
             @if let Some(last) = last.filter(|_| sets.len() == ROWS) {

@@ -180,7 +180,9 @@ pub fn sector_status(status: &SectorStatus) -> Markup {
         SectorStatus::PreCommitted { at } => {
             html! { "sealed, its proof is due (committed at " (block(*at)) ")" }
         }
-        SectorStatus::Active { from } => html! { "proven, earning from period " (from.to_string()) },
+        SectorStatus::Active { from } => {
+            html! { "proven, earning from period " (from.to_string()) }
+        }
         SectorStatus::Faulty { recovering: true } => html! { span.bad { "faulty, recovering" } },
         SectorStatus::Faulty { recovering: false } => html! { span.bad { "faulty" } },
         SectorStatus::Terminated { at } => {

@@ -88,3 +88,28 @@ impl Ordering for Embedded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::ordering::conformance::conforms;
+    use crate::testing::Network;
+
+    #[tokio::test]
+    async fn the_embedded_engine_conforms() {
+        conforms(|network| Embedded::new(network.validator())).await;
+    }
+
+    #[tokio::test]
+    async fn a_key_that_genesis_does_not_name_orders_nothing() {
+        let network = Network::new("stranger");
+        let stranger = Embedded::new(ValidatorKeys::from_seed(&[9; 32]));
+        let (_stop, stopped) = watch::channel(false);
+        let error = stranger
+            .run(Arc::new(network.open()), stopped)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, OrderingError::NotAValidator { .. }));
+    }
+}

@@ -1,0 +1,152 @@
+//! What the tests share: a network of one validator and one rich account.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use crate::ledger::Ledger;
+use crate::ordering::one_block;
+use crate::run::Config;
+use crate::validator::ValidatorKeys;
+use bls12_381::{G1Affine, G2Affine};
+use ed25519_dalek::SigningKey;
+use holdfast_market_core::block::CertifiedBlock;
+use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::message::{Body, Message, SignedMessage};
+use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::query;
+use holdfast_market_core::quote;
+use holdfast_market_core::units::{Address, Amount, Height};
+use holdfast_proofs::keys::VerifyingKeys;
+use rand_core::SeedableRng;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A network and a folder for its market.
+pub struct Network {
+    pub folder: TempDir,
+    pub genesis: Genesis,
+    pub verifying_keys: VerifyingKeys,
+    /// Holds a million HOLD.
+    pub rich: SigningKey,
+}
+
+impl Network {
+    /// One whose name is `name`; networks of different names have different ids.
+    pub fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut random = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+        let validator = ValidatorKeys::create(folder.path(), &mut random).unwrap();
+        let rich = SigningKey::from_bytes(&[42; 32]);
+        let parameters = Parameters {
+            block_interval_ms: 20,
+            ..Parameters::dev()
+        };
+        let verifying_keys = keys_of_no_circuit(&parameters);
+        let genesis = Genesis {
+            name: name.into(),
+            time: 1_700_000_000_000,
+            verifying_keys: verifying_keys.digest(),
+            balances: vec![Balance {
+                account: address(&rich),
+                amount: Amount::hold(1_000_000),
+            }],
+            validators: vec![validator.validator(1)],
+            parameters,
+        };
+        Self {
+            folder,
+            genesis,
+            verifying_keys,
+            rich,
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().to_path_buf()
+    }
+
+    pub fn validator(&self) -> ValidatorKeys {
+        ValidatorKeys::load(self.folder.path()).unwrap()
+    }
+
+    pub fn open(&self) -> Ledger {
+        Ledger::open(&self.data(), self.genesis.clone(), &self.verifying_keys).unwrap()
+    }
+
+    pub fn config(&self) -> Config {
+        Config {
+            genesis: self.genesis.clone(),
+            verifying_keys: self.verifying_keys.clone(),
+            data: self.data(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+        }
+    }
+
+    /// The next transfer of the rich account.
+    pub fn transfer(&self, nonce: u64, to: Address, amount: Amount) -> SignedMessage {
+        transfer(&self.genesis, &self.rich, nonce, to, amount)
+    }
+
+    /// Fills a ledger: block h carries a transfer of h grains to the address of ones.
+    pub fn grow(&self, ledger: &Ledger, blocks: u64) -> Vec<CertifiedBlock> {
+        let keys = self.validator();
+        (0..blocks)
+            .map(|_| {
+                let height = ledger.head().height.0 + 1;
+                let nonce = query::account(&ledger.view(), &address(&self.rich))
+                    .unwrap()
+                    .nonce;
+                let message = self.transfer(nonce, Address([1; 32]), Amount(height.into()));
+                ledger.submit(message).unwrap();
+                one_block(ledger, &keys, 1_700_000_000_000 + height * 1000).unwrap()
+            })
+            .collect()
+    }
+}
+
+pub fn address(key: &SigningKey) -> Address {
+    Address(key.verifying_key().to_bytes())
+}
+
+pub fn transfer(
+    genesis: &Genesis,
+    from: &SigningKey,
+    nonce: u64,
+    to: Address,
+    amount: Amount,
+) -> SignedMessage {
+    let mut message = Message {
+        sender: address(from),
+        nonce,
+        fee: Amount::ZERO,
+        expiry: Height(1_000_000),
+        body: Body::Transfer { to, amount },
+    };
+    message.fee = quote::fee(&genesis.parameters.economy, &message).unwrap();
+    SignedMessage::new(genesis.network().unwrap(), from, message).unwrap()
+}
+
+/// Verifying keys that are well-formed points and belong to no circuit, so that no proof ever
+/// verifies: what these tests are about needs rules, and no sealed sector.
+fn keys_of_no_circuit(parameters: &Parameters) -> VerifyingKeys {
+    let one = G1Affine::generator().to_uncompressed();
+    let two = G2Affine::generator().to_uncompressed();
+    parameters
+        .circuits()
+        .into_iter()
+        .map(|id| {
+            // As `bellman` writes them: alpha, beta twice, gamma, delta twice, then the inputs.
+            let mut bytes = Vec::new();
+            bytes.extend(one);
+            bytes.extend(one);
+            bytes.extend(two);
+            bytes.extend(two);
+            bytes.extend(one);
+            bytes.extend(two);
+            let inputs = u32::try_from(id.public_input_count() + 1).unwrap();
+            bytes.extend(inputs.to_be_bytes());
+            for _ in 0..inputs {
+                bytes.extend(one);
+            }
+            (id, bytes)
+        })
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! `holdfast market`: the ledger, its API and its explorer.
+
+use crate::output::{CommandError, Output};
+use holdfast_market::run::{Config, Market, init};
+use holdfast_wire::network::NetworkFolder;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Keep the ledger: order blocks, verify proofs, serve the API and the explorer.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  holdfast market init --data DIR\n  holdfast market run --network FOLDER --data DIR --listen 127.0.0.1:8000"
+)]
+pub struct MarketArgs {
+    #[command(subcommand)]
+    command: MarketCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum MarketCommand {
+    /// Make a validator's keys and print what the genesis says of them.
+    #[command(after_help = "Example:\n  holdfast market init --data DIR")]
+    Init {
+        /// The market's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Run a market until it is told to stop.
+    #[command(
+        after_help = "Example:\n  holdfast market run --network FOLDER --data DIR --listen 127.0.0.1:8000"
+    )]
+    Run {
+        /// The network's folder.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: PathBuf,
+        /// The market's data folder: its keys and its ledger.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where the API and the explorer are served.
+        #[arg(long, default_value = "127.0.0.1:8000")]
+        listen: SocketAddr,
+    },
+}
+
+/// Runs the command.
+pub async fn run(args: MarketArgs, output: &Output) -> Result<(), CommandError> {
+    match args.command {
+        MarketCommand::Init { data } => {
+            let validator = init(&data, &mut rand::rngs::OsRng)?;
+            output.result(&validator, |validator| {
+                format!(
+                    "The validator's keys are in {}; its consensus key is {}.\nWith --json this prints what a genesis lists.",
+                    data.display(),
+                    validator.key
+                )
+            })
+        }
+        MarketCommand::Run {
+            network,
+            data,
+            listen,
+        } => serve(network, data, listen).await,
+    }
+}
+
+async fn serve(network: PathBuf, data: PathBuf, listen: SocketAddr) -> Result<(), CommandError> {
+    let folder = NetworkFolder::open(&network)?;
+    let market = Market::open(Config {
+        verifying_keys: super::verifying_keys(&folder)?,
+        genesis: folder.genesis().clone(),
+        data,
+        listen,
+    })
+    .await?;
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        // A market that has ended by itself listens no more.
+        let _ = stop.send(true);
+    });
+    println!(
+        "ready market of network {} on http://{}",
+        market.network(),
+        market.address()?
+    );
+    Ok(market.run(stopped).await?)
+}
