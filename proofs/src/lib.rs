@@ -22,6 +22,8 @@ pub mod params;
 pub mod piece;
 pub mod poseidon2;
 pub mod proof;
+#[cfg(feature = "prove")]
+pub mod prove;
 pub mod replica;
 #[cfg(feature = "prove")]
 pub mod seal;

@@ -3,7 +3,9 @@
 //! A batch takes its coefficients from a hash of all keys, inputs and proofs, because the ledger
 //! has no randomness of its own; on failure it bisects down to the proofs that do not hold.
 
-use crate::groth16::{Item, Key, PointError, all_hold, read_proof, scalars};
+pub use crate::groth16::PointError;
+
+use crate::groth16::{Item, Key, all_hold, read_proof, scalars};
 use crate::keys::VerifyingKeys;
 use crate::node::{Node, derive_reader};
 use crate::proof::{Circuit, CircuitId, ProofBytes};

@@ -29,10 +29,10 @@ pub(crate) struct Column {
 pub(crate) struct SealWitness {
     /// The node's position in the sector.
     pub(crate) position: u64,
-    /// Its parents in the lane.
-    pub(crate) base: [Column; 6],
-    /// Its parents in the layer before.
-    pub(crate) expander: [Column; 8],
+    /// Its six parents in the lane.
+    pub(crate) base: Vec<Column>,
+    /// Its eight parents in the layer before.
+    pub(crate) expander: Vec<Column>,
     /// The siblings of the node's column in its lane.
     pub(crate) column_siblings: Vec<[Node; 7]>,
     /// The siblings of the node's key in its lane.

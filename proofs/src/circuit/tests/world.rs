@@ -168,8 +168,12 @@ impl World {
                 position: *position,
                 base: parents
                     .base
-                    .map(|parent| self.open_column(lane * self.lane_nodes + parent)),
-                expander: parents.expander.map(|parent| self.open_column(parent)),
+                    .map(|parent| self.open_column(lane * self.lane_nodes + parent))
+                    .to_vec(),
+                expander: parents
+                    .expander
+                    .map(|parent| self.open_column(parent))
+                    .to_vec(),
                 column_siblings: self.open_column(*position).siblings,
                 key_siblings: self.keys[lane as usize].opening(index).unwrap().siblings,
             });

@@ -1,0 +1,247 @@
+//! Proving with blstrs. Every proof is verified before it is given out.
+
+use crate::circuit::{
+    AnyCircuit, Column, EmbedCircuit, EmbedWitness, LeafWitness, SealCircuit, SealWitness,
+    SpacetimeCircuit,
+};
+use crate::graph::Graph;
+use crate::groth16::{Item, scalars};
+use crate::node::Node;
+use crate::packing::PositionBits;
+use crate::params::Parameters;
+use crate::proof::{CircuitId, PROOF_BYTES, ProofBytes};
+use crate::seal::SealError;
+use crate::sealed::{ColumnOpening, Reach, Sealed};
+use crate::sector::Position;
+use crate::statement::{
+    EmbedStatement, SealStatement, SpacetimeStatement, Statement, StatementError,
+};
+use bellman::SynthesisError;
+use bellman::groth16::create_proof;
+use ff::Field;
+use rand_core::{CryptoRng, RngCore};
+
+type Scalar = blstrs::Scalar;
+
+/// Why a statement could not be proven.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// The parameters are for another circuit.
+    #[error("the statement needs the circuit {needed}, the parameters are for {found}")]
+    OtherCircuit {
+        /// The circuit of the statement.
+        needed: CircuitId,
+        /// The circuit of the parameters.
+        found: CircuitId,
+    },
+    /// The statement cannot be proven at all.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// The sector's files do not give what the proof needs.
+    #[error(transparent)]
+    Sector(#[from] SealError),
+    /// What the sector holds is not what the statement says.
+    #[error(
+        "proof {proof} does not hold: the sector's files do not show the statement, its roots, replica id or challenges are others"
+    )]
+    Unsatisfied {
+        /// Which proof.
+        proof: usize,
+    },
+    /// `bellman` reported an error.
+    #[error("proof {proof} could not be made: {source}")]
+    Synthesis {
+        /// Which proof.
+        proof: usize,
+        /// What `bellman` said.
+        source: SynthesisError,
+    },
+    /// The prover's thread panicked.
+    #[error("proof {proof} could not be made: its thread panicked, see the log")]
+    Panicked {
+        /// Which proof.
+        proof: usize,
+    },
+}
+
+/// Proves that a sector was sealed. Its layers must still be there, and nothing embedded.
+///
+/// # Errors
+/// Parameters of another circuit, files that are missing or damaged, or a statement that is not
+/// this sector's.
+pub fn prove_seal<R: RngCore + CryptoRng>(
+    parameters: &Parameters,
+    sealed: &Sealed,
+    statement: &SealStatement,
+    rng: &mut R,
+) -> Result<Vec<ProofBytes>, ProveError> {
+    let graph = Graph::new(statement.class);
+    let bits = PositionBits::of(statement.class);
+    let (per_proof, inputs) = begin(parameters, &Statement::Seal(statement.clone()))?;
+    let mut proofs = Vec::with_capacity(inputs.len());
+    for (inputs, challenges) in inputs.iter().zip(statement.challenges.chunks(per_proof)) {
+        let challenges: Result<Vec<_>, ProveError> = challenges
+            .iter()
+            .map(|position| Ok(Some(seal_witness(sealed, &graph, *position)?)))
+            .collect();
+        let circuit = AnyCircuit::Seal(SealCircuit {
+            bits,
+            public: Some(scalars(inputs)),
+            challenges: challenges?,
+        });
+        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
+    }
+    Ok(proofs)
+}
+
+fn seal_witness(
+    sealed: &Sealed,
+    graph: &Graph,
+    position: Position,
+) -> Result<SealWitness, ProveError> {
+    let parents = graph.parents(position);
+    Ok(SealWitness {
+        position: position.0,
+        base: columns(sealed, &parents.base)?,
+        expander: columns(sealed, &parents.expander)?,
+        column_siblings: sealed.column_opening(position)?.opening.siblings,
+        key_siblings: sealed.key_opening(position, Reach::Lane)?.siblings,
+    })
+}
+
+fn columns(sealed: &Sealed, parents: &[Position]) -> Result<Vec<Column>, SealError> {
+    parents
+        .iter()
+        .map(|parent| {
+            let ColumnOpening { labels, opening } = sealed.column_opening(*parent)?;
+            Ok(Column {
+                position: parent.0,
+                labels,
+                siblings: opening.siblings,
+            })
+        })
+        .collect()
+}
+
+/// Proves that staged groups were embedded.
+///
+/// # Errors
+/// Parameters of another circuit, groups that are not written, or a statement that is not this
+/// sector's.
+pub fn prove_embed<R: RngCore + CryptoRng>(
+    parameters: &Parameters,
+    sealed: &Sealed,
+    statement: &EmbedStatement,
+    rng: &mut R,
+) -> Result<Vec<ProofBytes>, ProveError> {
+    let class = statement.class;
+    let bits = PositionBits::of(class);
+    let (per_proof, inputs) = begin(parameters, &Statement::Embed(statement.clone()))?;
+    let mut proofs = Vec::with_capacity(inputs.len());
+    for (inputs, challenges) in inputs.iter().zip(statement.challenges.chunks(per_proof)) {
+        let witnesses: Result<Vec<_>, ProveError> = challenges
+            .iter()
+            .map(|challenge| {
+                let opening = sealed.embed_opening(challenge.position)?;
+                Ok(Some(EmbedWitness {
+                    position: challenge.position.in_group(class),
+                    key: opening.key,
+                    data: opening.data,
+                    replica: opening.replica,
+                }))
+            })
+            .collect();
+        let circuit = AnyCircuit::Embed(EmbedCircuit {
+            bits,
+            public: Some(scalars(inputs)),
+            challenges: witnesses?,
+        });
+        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
+    }
+    Ok(proofs)
+}
+
+/// Proves that the replica is there.
+///
+/// # Errors
+/// Parameters of another circuit, files that are missing or damaged, or a statement that is not
+/// this sector's.
+pub fn prove_spacetime<R: RngCore + CryptoRng>(
+    parameters: &Parameters,
+    sealed: &Sealed,
+    statement: &SpacetimeStatement,
+    rng: &mut R,
+) -> Result<Vec<ProofBytes>, ProveError> {
+    let (_, inputs) = begin(parameters, &Statement::Spacetime(statement.clone()))?;
+    let mut proofs = Vec::with_capacity(inputs.len());
+    for inputs in &inputs {
+        let leaves: Result<Vec<_>, ProveError> = statement
+            .challenges
+            .iter()
+            .map(|position| {
+                Ok(Some(LeafWitness {
+                    position: position.in_lane(statement.class),
+                    opening: sealed.replica_opening(*position, Reach::Lane)?,
+                }))
+            })
+            .collect();
+        let circuit = AnyCircuit::Spacetime(SpacetimeCircuit {
+            bits: PositionBits::of(statement.class),
+            public: Some(scalars(inputs)),
+            leaves: leaves?,
+        });
+        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
+    }
+    Ok(proofs)
+}
+
+/// Checks that the parameters fit, and gives challenges a proof and the proofs' public inputs.
+fn begin(
+    parameters: &Parameters,
+    statement: &Statement,
+) -> Result<(usize, Vec<Vec<Node>>), ProveError> {
+    let found = parameters.id();
+    let needed = statement.circuit_id(found.per_proof);
+    if needed != found {
+        return Err(ProveError::OtherCircuit { needed, found });
+    }
+    let inputs = statement.public_inputs(found.per_proof)?;
+    Ok((found.per_proof as usize, inputs))
+}
+
+/// Proves one circuit with its public inputs.
+fn prove_one<R: RngCore + CryptoRng>(
+    parameters: &Parameters,
+    circuit: AnyCircuit<Scalar>,
+    inputs: &[Node],
+    proof: usize,
+    rng: &mut R,
+) -> Result<ProofBytes, ProveError> {
+    let (r, s) = (Scalar::random(&mut *rng), Scalar::random(&mut *rng));
+    // `bellman` waits for its thread pool and panics where that would deadlock, in the pool itself:
+    // a thread of its own is never in it.
+    let made = std::thread::scope(|scope| {
+        scope
+            .spawn(|| create_proof::<blstrs::Bls12, _, _>(circuit, &parameters.inner, r, s))
+            .join()
+    });
+    let synthesis = |source| ProveError::Synthesis { proof, source };
+    let item = Item {
+        key: &parameters.key,
+        key_number: 0,
+        proof: made
+            .map_err(|_| ProveError::Panicked { proof })?
+            .map_err(synthesis)?,
+        inputs: scalars(inputs),
+        coefficient: 1,
+    };
+    // `bellman` makes a proof of anything; only one that holds is worth sending.
+    if !item.holds() {
+        return Err(ProveError::Unsatisfied { proof });
+    }
+    let mut bytes = [0u8; PROOF_BYTES];
+    item.proof
+        .write(bytes.as_mut_slice())
+        .map_err(|error| synthesis(error.into()))?;
+    Ok(ProofBytes(bytes))
+}

@@ -1,0 +1,58 @@
+//! Many statements at once.
+
+use crate::plus_one;
+use crate::support::proven;
+use ff::Field;
+use group::GroupEncoding;
+use holdfast_proofs::replica::ReplicaId;
+use holdfast_proofs::statement::Statement;
+use holdfast_proofs::verify::{PointError, VerifyError};
+
+#[test]
+fn a_batch_names_exactly_the_statements_that_fail() {
+    let proven = proven();
+    let mut batch = Vec::new();
+    for _ in 0..3 {
+        batch.extend(proven.all());
+    }
+    // Wrong: the replica id of 0, a swapped proof in 4, an unreadable proof in 8.
+    if let Statement::Seal(seal) = &mut batch[0].0 {
+        seal.replica = ReplicaId(plus_one(seal.replica.0));
+    }
+    batch[4].1.swap(0, 1);
+    batch[8].1[0].0[0] = 0;
+    let expected: Vec<Result<(), VerifyError>> = (0..9)
+        .map(|number| match number {
+            0 | 4 => Err(VerifyError::Refused { proof: 0 }),
+            8 => Err(VerifyError::Point {
+                proof: 0,
+                point: 'A',
+                why: PointError::Malformed,
+            }),
+            _ => Ok(()),
+        })
+        .collect();
+    assert_eq!(proven.verifier.verify_batch(&batch), expected);
+    assert_eq!(proven.verifier.verify_batch_blst(&batch), expected);
+}
+
+#[test]
+fn errors_that_would_cancel_in_a_plain_sum_are_found() {
+    // C of one proof up and of another down by the same point: only coefficients tell.
+    let proven = proven();
+    let (statement, proofs) = &proven.spacetime;
+    let shifted = |by: bls12_381::Scalar| {
+        let mut proof = proofs[0];
+        let c = bls12_381::G1Affine::from_compressed(proof.0[144..].try_into().unwrap()).unwrap();
+        let c = bls12_381::G1Projective::from(c) + bls12_381::G1Affine::generator() * by;
+        proof.0[144..].copy_from_slice(c.to_bytes().as_ref());
+        (Statement::Spacetime(statement.clone()), vec![proof])
+    };
+    let batch = [
+        shifted(bls12_381::Scalar::ONE),
+        shifted(-bls12_381::Scalar::ONE),
+    ];
+    let expected = vec![Err(VerifyError::Refused { proof: 0 }); 2];
+    assert_eq!(proven.verifier.verify_batch(&batch), expected);
+    assert_eq!(proven.verifier.verify_batch_blst(&batch), expected);
+}
