@@ -99,6 +99,9 @@ pub fn hash8_nodes(children: &[Node; 8]) -> Node {
 
 /// Compresses each family of eight: a whole level of a tree.
 pub fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
+    #[cfg(feature = "prove")]
+    return lanes::hash8_each(families);
+    #[cfg(not(feature = "prove"))]
     families.iter().map(hash8_nodes).collect()
 }
 

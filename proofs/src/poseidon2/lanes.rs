@@ -1,4 +1,8 @@
-//! Eight hashes at once, one in each lane of a sector.
+//! Eight hashes at once, one in each lane of a sector: with AVX-512 IFMA where the processor has
+//! it, one after the other where it does not.
+
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 
 use super::{hash8_nodes, hash16_nodes};
 use crate::node::Node;
@@ -9,10 +13,95 @@ pub type Row = [Node; 8];
 
 /// Compresses sixteen nodes to one in each lane: input i of lane l is `inputs[i][l]`.
 pub fn hash16_lanes(inputs: &[Row; 16]) -> Row {
-    from_fn(|lane| hash16_nodes(&from_fn(|i| inputs[i][lane])))
+    #[cfg(target_arch = "x86_64")]
+    if let Some(hashes) = ifma::hash16(inputs) {
+        return hashes;
+    }
+    from_fn(|lane| hash16_nodes(&inputs.map(|input| input[lane])))
 }
 
 /// Compresses eight nodes to one in each lane: input i of lane l is `inputs[i][l]`.
 pub fn hash8_lanes(inputs: &[Row; 8]) -> Row {
-    from_fn(|lane| hash8_nodes(&from_fn(|i| inputs[i][lane])))
+    #[cfg(target_arch = "x86_64")]
+    if let Some(hashes) = ifma::hash8(inputs) {
+        return hashes;
+    }
+    from_fn(|lane| hash8_nodes(&inputs.map(|input| input[lane])))
+}
+
+/// Compresses each family of eight, eight families at a time.
+pub(super) fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
+    let (eights, rest) = families.as_chunks::<8>();
+    let mut parents = Vec::with_capacity(families.len());
+    for eight in eights {
+        parents.extend(hash8_lanes(&from_fn(|i| eight.map(|family| family[i]))));
+    }
+    parents.extend(rest.iter().map(hash8_nodes));
+    parents
+}
+
+/// What hashes here: for benches and for what a provider is told at set-up.
+pub fn kernel() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if ifma::available() {
+        return "AVX-512 IFMA, eight lanes at once";
+    }
+    "scalar"
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::cast_possible_truncation)]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Uniform nodes, and now and then the extremes of the field.
+    fn node() -> impl Strategy<Value = Node> {
+        let largest = Node::from_scalar(&-bls12_381::Scalar::one());
+        prop_oneof![
+            8 => any::<[u8; 16]>().prop_map(|bytes| Node::derive("holdfast test", &[&bytes])),
+            1 => Just(Node::ZERO),
+            1 => Just(largest),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn lanes_hash_as_single_nodes_do(
+            inputs in proptest::collection::vec(proptest::array::uniform8(node()), 16)
+        ) {
+            let wide: [Row; 16] = from_fn(|i| inputs[i]);
+            let expected: Row = from_fn(|lane| hash16_nodes(&wide.map(|input| input[lane])));
+            prop_assert_eq!(hash16_lanes(&wide), expected);
+            let half: [Row; 8] = from_fn(|i| inputs[i]);
+            let expected: Row = from_fn(|lane| hash8_nodes(&half.map(|input| input[lane])));
+            prop_assert_eq!(hash8_lanes(&half), expected);
+        }
+    }
+
+    #[test]
+    fn equal_extremes_in_every_place_hash_as_single_nodes_do() {
+        let largest = Node::from_scalar(&-bls12_381::Scalar::one());
+        for extreme in [Node::ZERO, largest] {
+            assert_eq!(
+                hash16_lanes(&[[extreme; 8]; 16]),
+                [hash16_nodes(&[extreme; 16]); 8]
+            );
+            assert_eq!(
+                hash8_lanes(&[[extreme; 8]; 8]),
+                [hash8_nodes(&[extreme; 8]); 8]
+            );
+        }
+    }
+
+    #[test]
+    fn families_are_hashed_in_order_whatever_their_number() {
+        let families: Vec<[Node; 8]> = (0u64..19)
+            .map(|i| from_fn(|j| Node::derive("holdfast test", &[&i.to_le_bytes(), &[j as u8]])))
+            .collect();
+        let expected: Vec<Node> = families.iter().map(hash8_nodes).collect();
+        assert_eq!(hash8_each(&families), expected);
+    }
 }

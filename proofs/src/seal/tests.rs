@@ -248,7 +248,7 @@ fn damage_to_trees_and_replicas_is_named() {
     let position = Position(CLASS.lane_nodes() + 99);
     let row = position.in_lane(CLASS);
     let columns = dir.path().join("columns");
-    flip(&columns, (row / 8 ^ 1) * 256 + 32);
+    flip(&columns, ((row ^ 8) / 8) * 256 + 32);
     let group = crate::sealed::replica_path(dir.path(), position.group(CLASS), 0);
     flip(&group, (position.in_group(CLASS) ^ 1) * 32);
     let changed = Sealed::open(dir.path(), CLASS, replica()).unwrap();
