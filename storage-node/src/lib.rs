@@ -1,1 +1,7 @@
 //! The provider: pieces, sectors, the pipeline, the prover.
+
+pub mod error;
+pub mod journal;
+pub mod placement;
+pub mod room;
+pub mod shards;

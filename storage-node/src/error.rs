@@ -1,0 +1,81 @@
+//! What can go wrong in a storage node, in sentences that name the thing and the way out.
+
+use holdfast_market_core::units::{DealId, SectorNumber};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a step of the node failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The journal's store refused.
+    #[error("the journal {path} cannot be used: {reason}; stop the node and check the disk")]
+    Journal {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the store says.
+        reason: String,
+    },
+    /// An entry of the journal cannot be understood.
+    #[error("the journal's entry for {entry} is damaged: {reason}; restore node.db from a copy")]
+    Entry {
+        /// Which entry.
+        entry: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of the data folder cannot be used.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A shard's plain bytes are not those that its receipt names.
+    #[error("the file {path} of shard {shard} is damaged: {reason}")]
+    Shard {
+        /// Which shard.
+        shard: DealId,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A sector's files cannot be used.
+    #[error("sector {number} in {path}: {reason}")]
+    Sector {
+        /// Which sector.
+        number: SectorNumber,
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The ledger answered something, or not at all.
+    #[error("the ledger: {0}")]
+    Ledger(String),
+    /// The ledger's state and this node's do not fit together.
+    #[error("{0}")]
+    State(String),
+    /// A proof could not be made.
+    #[error("the {what} cannot be proven: {reason}")]
+    Proof {
+        /// What was to be proven.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Something of the start: keys, folder, network, socket.
+    #[error("{0}")]
+    Start(String),
+}
+
+impl NodeError {
+    /// A file's error, with its name.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> NodeError + '_ {
+        move |source| NodeError::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The journal: what the node has promised, made and begun, durable before anybody is told.
+//!
+//! One RocksDB store; every write is one synced batch, so that a SIGKILL at any moment leaves
+//! either the state before or the state after.
+
+mod records;
+
+pub use records::{
+    EmbedRecord, GroupState, OutboxEntry, SealedRoots, SectorRecord, ShardRecord, WrittenGroup,
+};
+
+use crate::error::NodeError;
+use holdfast_market_core::message::{decode, encode};
+use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
+use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// First byte of a key: the kind of its record.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Kind {
+    Shard = b's',
+    Sector = b'c',
+    Outbox = b'o',
+}
+
+impl Kind {
+    fn key(self, name: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(name.len().saturating_add(1));
+        key.push(self as u8);
+        key.extend_from_slice(name);
+        key
+    }
+}
+
+/// The open journal.
+pub struct Journal {
+    store: DB,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Journal({})", self.path.display())
+    }
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or makes an empty one.
+    ///
+    /// # Errors
+    /// A store that another process holds, or that the disk refuses.
+    pub fn open(path: &Path) -> Result<Self, NodeError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        // The journal is small; a home machine's memory belongs to sealing.
+        options.set_write_buffer_size(4 << 20);
+        options.set_max_write_buffer_number(2);
+        options.set_max_open_files(64);
+        options.set_keep_log_file_num(2);
+        let store = DB::open(&options, path).map_err(|error| failed(path, &error))?;
+        Ok(Self {
+            store,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The record of a shard.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn shard(&self, shard: DealId) -> Result<Option<ShardRecord>, NodeError> {
+        self.get(Kind::Shard, &shard_name(shard))
+    }
+
+    /// Every shard that this node has bytes of.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn shards(&self) -> Result<Vec<(DealId, ShardRecord)>, NodeError> {
+        self.scan(Kind::Shard)?
+            .into_iter()
+            .map(|(name, record)| {
+                let (pack, shard) = match name.split_last() {
+                    Some((shard, pack)) => (<[u8; 32]>::try_from(pack).ok(), *shard),
+                    None => (None, 0),
+                };
+                let pack = pack.ok_or_else(|| NodeError::Entry {
+                    entry: "a shard".into(),
+                    reason: "its key has another length".into(),
+                })?;
+                let id = DealId {
+                    pack: PackId(pack),
+                    shard: ShardIndex(shard),
+                };
+                Ok((id, record))
+            })
+            .collect()
+    }
+
+    /// Records a shard, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn put_shard(&self, shard: DealId, record: &ShardRecord) -> Result<(), NodeError> {
+        self.put(Kind::Shard, &shard_name(shard), record)
+    }
+
+    /// Forgets a shard, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn forget_shard(&self, shard: DealId) -> Result<(), NodeError> {
+        self.delete(Kind::Shard, &shard_name(shard))
+    }
+
+    /// The record of a sector.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn sector(&self, number: SectorNumber) -> Result<Option<SectorRecord>, NodeError> {
+        self.get(Kind::Sector, &number.0.to_be_bytes())
+    }
+
+    /// Every sector, ascending.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn sectors(&self) -> Result<Vec<(SectorNumber, SectorRecord)>, NodeError> {
+        self.scan(Kind::Sector)?
+            .into_iter()
+            .map(|(name, record)| {
+                let number = <[u8; 8]>::try_from(name.as_slice()).map_err(|_| NodeError::Entry {
+                    entry: "a sector".into(),
+                    reason: "its key has another length".into(),
+                })?;
+                Ok((SectorNumber(u64::from_be_bytes(number)), record))
+            })
+            .collect()
+    }
+
+    /// Records a sector, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn put_sector(&self, number: SectorNumber, record: &SectorRecord) -> Result<(), NodeError> {
+        self.put(Kind::Sector, &number.0.to_be_bytes(), record)
+    }
+
+    /// Forgets a sector, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn forget_sector(&self, number: SectorNumber) -> Result<(), NodeError> {
+        self.delete(Kind::Sector, &number.0.to_be_bytes())
+    }
+
+    /// Every message that was sent and whose effect is not known yet, by purpose.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn outbox(&self) -> Result<Vec<(String, OutboxEntry)>, NodeError> {
+        self.scan(Kind::Outbox)?
+            .into_iter()
+            .map(|(name, entry)| Ok((String::from_utf8_lossy(&name).into_owned(), entry)))
+            .collect()
+    }
+
+    /// Records a message before it is submitted.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn put_outbox(&self, purpose: &str, entry: &OutboxEntry) -> Result<(), NodeError> {
+        self.put(Kind::Outbox, purpose.as_bytes(), entry)
+    }
+
+    /// Forgets a message whose outcome is known.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn forget_outbox(&self, purpose: &str) -> Result<(), NodeError> {
+        self.delete(Kind::Outbox, purpose.as_bytes())
+    }
+
+    fn get<T: Serialize + for<'de> Deserialize<'de>>(
+        &self,
+        kind: Kind,
+        name: &[u8],
+    ) -> Result<Option<T>, NodeError> {
+        self.store
+            .get_pinned(kind.key(name))
+            .map_err(|error| failed(&self.path, &error))?
+            .map(|bytes| read(name, &bytes))
+            .transpose()
+    }
+
+    fn scan<T: Serialize + for<'de> Deserialize<'de>>(
+        &self,
+        kind: Kind,
+    ) -> Result<Vec<(Vec<u8>, T)>, NodeError> {
+        let prefix = [kind as u8];
+        let mut found = Vec::new();
+        for item in self
+            .store
+            .iterator(IteratorMode::From(&prefix, Direction::Forward))
+        {
+            let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
+            match key.split_first() {
+                Some((first, name)) if *first == kind as u8 => {
+                    found.push((name.to_vec(), read(name, &value)?));
+                }
+                _ => break,
+            }
+        }
+        Ok(found)
+    }
+
+    fn put<T: Serialize>(&self, kind: Kind, name: &[u8], value: &T) -> Result<(), NodeError> {
+        let bytes = encode(value).map_err(|error| NodeError::Entry {
+            entry: hex::encode(name),
+            reason: error.to_string(),
+        })?;
+        let mut batch = WriteBatch::default();
+        batch.put(kind.key(name), bytes);
+        self.write(batch)
+    }
+
+    fn delete(&self, kind: Kind, name: &[u8]) -> Result<(), NodeError> {
+        let mut batch = WriteBatch::default();
+        batch.delete(kind.key(name));
+        self.write(batch)
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), NodeError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.store
+            .write_opt(batch, &options)
+            .map_err(|error| failed(&self.path, &error))
+    }
+}
+
+fn shard_name(shard: DealId) -> Vec<u8> {
+    let mut name = shard.pack.0.to_vec();
+    name.push(shard.shard.0);
+    name
+}
+
+fn read<T: Serialize + for<'de> Deserialize<'de>>(
+    name: &[u8],
+    bytes: &[u8],
+) -> Result<T, NodeError> {
+    decode("journal entry", bytes).map_err(|error| NodeError::Entry {
+        entry: String::from_utf8(name.to_vec()).unwrap_or_else(|_| hex::encode(name)),
+        reason: error.to_string(),
+    })
+}
+
+fn failed(path: &Path, error: &rocksdb::Error) -> NodeError {
+    NodeError::Journal {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
