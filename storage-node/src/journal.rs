@@ -5,9 +5,7 @@
 
 mod records;
 
-pub use records::{
-    EmbedRecord, GroupState, OutboxEntry, SealedRoots, SectorRecord, ShardRecord, WrittenGroup,
-};
+pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 
 use crate::error::NodeError;
 use holdfast_market_core::message::{decode, encode};
@@ -263,3 +261,6 @@ fn failed(path: &Path, error: &rocksdb::Error) -> NodeError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,23 +91,29 @@ impl GroupMap {
 
     /// The start of the smallest free block of at least `length` units, and that block's length.
     fn best_block(&self, length: u64) -> Option<(u64, u64)> {
+        self.blocks()
+            .into_iter()
+            .filter(|(_, block)| *block >= length)
+            .min_by_key(|(start, block)| (*block, *start))
+    }
+
+    /// The free units as the largest aligned blocks that they make: start and length of each.
+    fn blocks(&self) -> Vec<(u64, u64)> {
         let total = self.taken.len() as u64;
-        let mut best: Option<(u64, u64)> = None;
+        let mut blocks = Vec::new();
         let mut start = 0;
         while start < total {
-            // The largest aligned free block that starts here.
-            let mut block = 0;
-            let mut size = 1;
-            while size <= total && start % size == 0 && self.is_free(start, size) {
+            let (mut block, mut size) = (0, 1);
+            while size <= total && start.is_multiple_of(size) && self.is_free(start, size) {
                 block = size;
                 size *= 8;
             }
-            if block >= length && best.is_none_or(|(_, other)| block < other) {
-                best = Some((start, block));
+            if block > 0 {
+                blocks.push((start, block));
             }
             start += block.max(1);
         }
-        best
+        blocks
     }
 
     fn is_free(&self, start: u64, length: u64) -> bool {
@@ -192,6 +198,30 @@ impl Occupancy {
             .filter(|group| group.tier.is_none_or(|own| own == tier))
             .map(GroupMap::free)
             .sum()
+    }
+
+    /// Units of the longest piece of one tier that fits now, where a piece's largest subtree has
+    /// `max_levels` levels.
+    pub fn largest_units(&self, tier: Tier, max_levels: u32) -> u64 {
+        let Some(cap) = units_of(max_levels) else {
+            return 0;
+        };
+        let mut blocks: BTreeMap<u64, u64> = BTreeMap::new();
+        let usable = |group: &&GroupMap| {
+            group.tier.is_none_or(|own| own == tier) && group.deals.len() < PIECES_PER_GROUP
+        };
+        for group in self.groups.iter().filter(usable) {
+            for (_, length) in group.blocks() {
+                let (size, count) = if length > cap { (cap, length / cap) } else { (length, 1) };
+                let entry = blocks.entry(size).or_default();
+                *entry = entry.saturating_add(count);
+            }
+        }
+        // A piece has at most seven subtrees of each length but the largest.
+        blocks
+            .into_iter()
+            .map(|(size, count)| size.saturating_mul(if size == cap { count } else { count.min(7) }))
+            .fold(0, u64::saturating_add)
     }
 
     /// Takes over one subtree that stands on the ledger.

@@ -152,6 +152,18 @@ impl Room {
         ByteCount(units.saturating_mul(UNIT_DATA_BYTES))
     }
 
+    /// Bytes of the longest shard that fits into the free room of one sector now.
+    pub fn largest(&self, piece_levels: u32) -> ByteCount {
+        let inner = self.lock();
+        let units = inner
+            .promised
+            .values()
+            .map(|occupancy| occupancy.largest_units(Tier::Hot, piece_levels))
+            .max()
+            .unwrap_or(0);
+        ByteCount(units.saturating_mul(UNIT_DATA_BYTES))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change is made whole before the lock is let go, so a panic elsewhere spoils nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,16 +5,15 @@
 
 use crate::error::NodeError;
 use holdfast_market_core::units::{ByteCount, DealId, PackId, ShardIndex, ShardRoot};
+use holdfast_wire::quic::{Body, BodyError};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 const INCOMING: &str = "incoming-";
-/// Bytes that are read from a peer and written at a time.
-const CHUNK: usize = 256 << 10;
 
 /// The folder of shards.
 #[derive(Debug)]
@@ -26,14 +25,9 @@ pub struct ShardStore {
 /// Why a shard was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
-    /// The stream ended or broke before the stated length.
-    #[error("the stream ended after {received} of {expected} bytes; send the shard again")]
-    Short {
-        /// What came.
-        received: u64,
-        /// What was stated.
-        expected: ByteCount,
-    },
+    /// The stream broke, or has another length than was stated.
+    #[error("{0}; send the shard again")]
+    Body(#[from] BodyError),
     /// The bytes are others.
     #[error("the bytes have the BLAKE3 root {found}, and the pack says {expected}; code the pack again")]
     WrongRoot {
@@ -75,21 +69,20 @@ impl ShardStore {
         self.folder.join(format!("{}-{}", shard.pack, shard.shard))
     }
 
-    /// Takes in a shard: reads exactly `length` bytes, checks them against `root`, and answers
-    /// when file and folder are on the disk. Whatever fails leaves nothing behind.
+    /// Takes in a shard: reads exactly its bytes from `body`, checks them against `root`, and
+    /// answers when file and folder are on the disk. Whatever fails leaves nothing behind.
     ///
     /// # Errors
-    /// A stream that ends early, bytes of another root, a disk that refuses.
+    /// A body of another length or root, a disk that refuses.
     pub async fn take_in(
         &self,
         shard: DealId,
         root: ShardRoot,
-        length: ByteCount,
-        source: &mut (impl AsyncRead + Unpin),
+        mut body: Body,
     ) -> Result<(), IntakeError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let unfinished = Unfinished(self.folder.join(format!("{INCOMING}{number}")));
-        self.receive(&unfinished.0, root, length, source).await?;
+        self.receive(&unfinished.0, root, &mut body).await?;
         let (from, to, folder) = (unfinished, self.path(shard), self.folder.clone());
         let moved = tokio::task::spawn_blocking(move || {
             std::fs::rename(&from.0, &to).map_err(NodeError::file(&to))?;
@@ -98,7 +91,9 @@ impl ShardStore {
                 .map_err(NodeError::file(&folder))
         });
         moved.await.unwrap_or_else(|error| {
-            Err(NodeError::State(format!("the shard's file was not kept: {error}")))
+            Err(NodeError::State(format!(
+                "the shard's file was not kept: {error}"
+            )))
         })?;
         Ok(())
     }
@@ -107,29 +102,15 @@ impl ShardStore {
         &self,
         path: &Path,
         root: ShardRoot,
-        length: ByteCount,
-        source: &mut (impl AsyncRead + Unpin),
+        body: &mut Body,
     ) -> Result<(), IntakeError> {
         let mut file = tokio::fs::File::create_new(path)
             .await
             .map_err(NodeError::file(path))?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; CHUNK];
-        let mut received = 0u64;
-        while received < length.0 {
-            let left = length.0.saturating_sub(received);
-            let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let slot = buffer.get_mut(..want).unwrap_or_default();
-            let read = source.read(slot).await.unwrap_or(0);
-            let Some(bytes) = slot.get(..read).filter(|bytes| !bytes.is_empty()) else {
-                return Err(IntakeError::Short {
-                    received,
-                    expected: length,
-                });
-            };
-            hasher.update(bytes);
-            file.write_all(bytes).await.map_err(NodeError::file(path))?;
-            received = received.saturating_add(read as u64);
+        while let Some(bytes) = body.chunk().await? {
+            hasher.update(&bytes);
+            file.write_all(&bytes).await.map_err(NodeError::file(path))?;
         }
         let found = ShardRoot(*hasher.finalize().as_bytes());
         if found != root {
@@ -235,7 +216,7 @@ fn parse_name(name: &str) -> Option<DealId> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn deal(index: u8) -> DealId {
@@ -249,6 +230,13 @@ mod tests {
         ShardRoot(*blake3::hash(bytes).as_bytes())
     }
 
+    fn body(bytes: &[u8], length: usize) -> Body {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let bytes = bytes::Bytes::copy_from_slice(bytes);
+        tokio::spawn(async move { sender.send(bytes).await });
+        Body::from_channel(receiver, ByteCount(length as u64))
+    }
+
     fn files(folder: &Path) -> usize {
         std::fs::read_dir(folder).unwrap().count()
     }
@@ -260,16 +248,16 @@ mod tests {
         let bytes = vec![9; 700_000];
         let length = ByteCount(700_000);
         let short = store
-            .take_in(deal(0), root(&bytes), length, &mut &bytes[..699_999])
+            .take_in(deal(0), root(&bytes), body(&bytes[..699_999], 700_000))
             .await;
-        assert!(matches!(short, Err(IntakeError::Short { received: 699_999, .. })));
+        assert!(matches!(short, Err(IntakeError::Body(BodyError::Short { missing: 1 }))));
         let wrong = store
-            .take_in(deal(0), root(b"other"), length, &mut &bytes[..])
+            .take_in(deal(0), root(b"other"), body(&bytes, 700_000))
             .await;
         assert!(matches!(wrong, Err(IntakeError::WrongRoot { .. })));
         assert_eq!(files(folder.path()), 0);
         store
-            .take_in(deal(0), root(&bytes), length, &mut &bytes[..])
+            .take_in(deal(0), root(&bytes), body(&bytes, 700_000))
             .await
             .unwrap();
         assert_eq!(files(folder.path()), 1);
@@ -287,7 +275,7 @@ mod tests {
         let bytes = b"some bytes of a shard".to_vec();
         let length = ByteCount(bytes.len() as u64);
         store
-            .take_in(deal(3), root(&bytes), length, &mut &bytes[..])
+            .take_in(deal(3), root(&bytes), body(&bytes, bytes.len()))
             .await
             .unwrap();
         let mut damaged = bytes.clone();
@@ -311,7 +299,7 @@ mod tests {
         let store = ShardStore::open(folder.path()).unwrap();
         for index in [0, 1] {
             store
-                .take_in(deal(index), root(b"x"), ByteCount(1), &mut &b"x"[..])
+                .take_in(deal(index), root(b"x"), body(b"x", 1))
                 .await
                 .unwrap();
         }

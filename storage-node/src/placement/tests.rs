@@ -131,6 +131,27 @@ fn a_full_sector_takes_no_more_and_a_freed_place_serves_again() {
 }
 
 #[test]
+fn the_largest_piece_that_is_said_to_fit_fits_and_one_unit_more_does_not() {
+    let shape = |units: u64| {
+        let bytes = units * holdfast_proofs::sector::UNIT_DATA_BYTES;
+        let shape = holdfast_proofs::piece::PieceShape::of(bytes, 4).unwrap();
+        shape.subtrees().to_vec()
+    };
+    let mut occupancy = Occupancy::empty(SectorClass::Mib8);
+    for (number, units) in [(1, 5), (2, 17), (3, 100), (4, 1), (5, 8), (6, 389)] {
+        let largest = occupancy.largest_units(Tier::Hot, 4);
+        let too_long = piece(99, Tier::Hot, shape(largest + 1));
+        assert!(occupancy.clone().place(&too_long).is_none());
+        let fits = piece(98, Tier::Hot, shape(largest));
+        assert!(occupancy.clone().place(&fits).is_some(), "{largest}");
+        assert_eq!(
+            occupancy.place(&piece(number, Tier::Hot, shape(units))).is_some(),
+            units <= largest
+        );
+    }
+}
+
+#[test]
 fn a_group_holds_at_most_sixty_four_pieces() {
     let mut occupancy = Occupancy::empty(SectorClass::Mib512);
     let mut placed = Vec::new();

@@ -1,0 +1,158 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use super::*;
+use ed25519_dalek::SigningKey;
+use holdfast_market_core::message::{Body, Message, SignedMessage};
+use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
+use holdfast_market_core::units::{
+    Address, Amount, ByteCount, Height, NetworkId, Periods, ProviderId, ShardRoot, Signature,
+};
+use holdfast_proofs::node::Node;
+use holdfast_proofs::proof::ProofBytes;
+use holdfast_proofs::replica::ReplicaId;
+use holdfast_proofs::sector::SectorClass;
+
+fn deal(index: u8) -> DealId {
+    DealId {
+        pack: PackId([index; 32]),
+        shard: ShardIndex(index),
+    }
+}
+
+fn shard_record(index: u8) -> ShardRecord {
+    ShardRecord {
+        receipt: SignedReceipt {
+            receipt: Receipt {
+                pack: deal(index).pack,
+                shard: deal(index).shard,
+                root: ShardRoot([3; 32]),
+                length: ByteCount(5),
+                provider: ProviderId(1),
+                tier: Tier::Hot,
+                price: Amount(7),
+                term: Periods(2),
+                fund_by: Height(90),
+            },
+            signature: Signature([9; 64]),
+        },
+        sector: SectorNumber(0),
+        piece_roots: None,
+        ended: None,
+    }
+}
+
+/// Opens, does one thing, and is gone: as if the process were killed after every step.
+fn step<T>(path: &Path, act: impl FnOnce(&Journal) -> T) -> T {
+    act(&Journal::open(path).unwrap())
+}
+
+#[test]
+fn every_step_of_a_sector_is_found_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.db");
+    let number = SectorNumber(4);
+    let replica = ReplicaId(Node::derive("holdfast test", &[b"replica"]));
+    let mut record = SectorRecord::new(SectorClass::Mib8, Height(12), replica);
+    let mut steps = vec![record.clone()];
+    record.sealed = true;
+    steps.push(record.clone());
+    record.seal_proofs = Some(vec![ProofBytes([1; 192])]);
+    steps.push(record.clone());
+    record.discarded = true;
+    steps.push(record.clone());
+    record.embed = Some(EmbedRecord {
+        committed: Height(70),
+        proofs: None,
+    });
+    steps.push(record.clone());
+    record.embed.as_mut().unwrap().proofs = Some(vec![ProofBytes([2; 192]); 3]);
+    steps.push(record.clone());
+    record.embed = None;
+    steps.push(record);
+    for written in steps {
+        step(&path, |journal| journal.put_sector(number, &written).unwrap());
+        let read = step(&path, |journal| journal.sector(number).unwrap());
+        assert_eq!(read, Some(written));
+    }
+    step(&path, |journal| journal.forget_sector(number).unwrap());
+    assert!(step(&path, |journal| journal.sectors().unwrap()).is_empty());
+}
+
+#[test]
+fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.db");
+    let replica = ReplicaId(Node::ZERO);
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let message = Message {
+        sender: Address(key.verifying_key().to_bytes()),
+        nonce: 3,
+        fee: Amount(1),
+        expiry: Height(100),
+        body: Body::CancelDealSet {
+            pack: PackId([1; 32]),
+        },
+    };
+    let message = SignedMessage::new(NetworkId([0; 32]), &key, message).unwrap();
+    let entry = OutboxEntry {
+        id: message.id().unwrap(),
+        message,
+    };
+    step(&path, |journal| {
+        for index in [2, 1] {
+            journal.put_shard(deal(index), &shard_record(index)).unwrap();
+        }
+        for number in [300, 2] {
+            let record = SectorRecord::new(SectorClass::Mib64, Height(number), replica);
+            journal.put_sector(SectorNumber(number), &record).unwrap();
+        }
+        journal.put_outbox("accept", &entry).unwrap();
+    });
+    step(&path, |journal| {
+        let shards = journal.shards().unwrap();
+        assert_eq!(
+            shards,
+            vec![(deal(1), shard_record(1)), (deal(2), shard_record(2))]
+        );
+        let numbers: Vec<_> = journal.sectors().unwrap().iter().map(|(number, _)| number.0).collect();
+        assert_eq!(numbers, [2, 300]);
+        assert_eq!(journal.outbox().unwrap(), [("accept".into(), entry)]);
+        journal.forget_shard(deal(1)).unwrap();
+        journal.forget_outbox("accept").unwrap();
+    });
+    step(&path, |journal| {
+        assert_eq!(journal.shard(deal(1)).unwrap(), None);
+        assert!(journal.shard(deal(2)).unwrap().is_some());
+        assert!(journal.outbox().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_damaged_entry_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.db");
+    step(&path, |journal| {
+        journal.put_outbox("precommit/1", &{
+            let key = SigningKey::from_bytes(&[1; 32]);
+            let message = Message {
+                sender: Address([0; 32]),
+                nonce: 0,
+                fee: Amount::ZERO,
+                expiry: Height(0),
+                body: Body::CancelDealSet {
+                    pack: PackId([1; 32]),
+                },
+            };
+            let message = SignedMessage::new(NetworkId([0; 32]), &key, message).unwrap();
+            OutboxEntry {
+                id: message.id().unwrap(),
+                message,
+            }
+        })
+    })
+    .unwrap();
+    step(&path, |journal| {
+        journal.store.put(b"oprecommit/1", b"\xff\x00").unwrap();
+        let error = journal.outbox().unwrap_err().to_string();
+        assert!(error.contains("precommit/1"), "{error}");
+    });
+}

@@ -1,0 +1,192 @@
+//! Taking shards in: checks, room, durable bytes, journal, and only then the receipt.
+
+use super::Service;
+use crate::journal::ShardRecord;
+use crate::placement::Piece;
+use crate::room::NoRoom;
+use crate::shards::IntakeError;
+use holdfast_market_core::message::SigningContext;
+use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
+use holdfast_market_core::units::{DealId, Periods, ShardRoot};
+use holdfast_proofs::piece::PieceShape;
+use holdfast_wire::pack::PackLayout;
+use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
+use holdfast_wire::quic::Body;
+
+/// The longest term that is promised.
+const LONGEST_TERM: Periods = Periods(1_000_000);
+
+/// A request that was found to be in order.
+struct Order {
+    deal: DealId,
+    root: ShardRoot,
+    piece: Piece,
+}
+
+impl Service {
+    /// Takes in a shard and signs for it. The same request gets the same receipt again.
+    ///
+    /// # Errors
+    /// Why not, in one sentence with the figures.
+    pub async fn put_shard(&self, put: &PutShard, body: Body) -> Result<SignedReceipt, Refusal> {
+        let (provider, height) = self.standing()?;
+        let order = self.check(put, &body)?;
+        let deal = order.deal;
+        if let Some(receipt) = self.receipt_of(deal, put)? {
+            return Ok(receipt);
+        }
+        let _turn = self.transfers.try_acquire().map_err(|_| {
+            Refusal::new(
+                RefusalCode::Busy,
+                "this node is receiving as many shards as it can; ask again in a moment",
+            )
+        })?;
+        let reservation = self.shared.room.reserve(order.piece).map_err(|error| {
+            let code = match error {
+                NoRoom::Full { .. } => RefusalCode::NoRoom,
+                NoRoom::Underway => RefusalCode::Busy,
+            };
+            Refusal::new(code, error.to_string())
+        })?;
+        // Between the first look and the reservation the same shard may have come to its end.
+        if let Some(receipt) = self.receipt_of(deal, put)? {
+            return Ok(receipt);
+        }
+        let length = body.length();
+        self.shared
+            .shards
+            .take_in(deal, order.root, body)
+            .await
+            .map_err(|error| match error {
+                IntakeError::Disk(error) => self.internal(&error),
+                error => Refusal::new(RefusalCode::WrongBytes, error.to_string()),
+            })?;
+        let receipt = Receipt {
+            pack: deal.pack,
+            shard: deal.shard,
+            root: order.root,
+            length,
+            provider,
+            tier: put.offer.tier,
+            price: put.offer.price,
+            term: put.offer.term,
+            fund_by: height.after(self.shared.parameters.promise),
+        };
+        let signature = SigningContext::Receipt
+            .sign(self.shared.network, &self.shared.worker, &receipt)
+            .map_err(|error| self.internal(&error))?;
+        let record = ShardRecord {
+            receipt: SignedReceipt { receipt, signature },
+            sector: reservation.sector(),
+            piece_roots: None,
+            ended: None,
+        };
+        let shared = self.shared.clone();
+        let journalled = tokio::task::spawn_blocking(move || {
+            shared.journal.put_shard(deal, &record).map(|()| record)
+        });
+        let record = journalled
+            .await
+            .map_err(|error| self.internal(&error))?
+            .map_err(|error| self.internal(&error))?;
+        reservation.keep();
+        Ok(record.receipt)
+    }
+
+    /// Whether the request is one that this node takes.
+    fn check(&self, put: &PutShard, body: &Body) -> Result<Order, Refusal> {
+        let malformed = |sentence: String| Refusal::new(RefusalCode::Malformed, sentence);
+        let terms = |sentence: String| Refusal::new(RefusalCode::Terms, sentence);
+        PackLayout::of(&put.header).map_err(|error| malformed(error.to_string()))?;
+        let pack = put
+            .header
+            .id()
+            .map_err(|error| malformed(error.to_string()))?;
+        let root = put
+            .header
+            .shard_roots
+            .get(put.shard.position())
+            .copied()
+            .ok_or_else(|| {
+                malformed(format!(
+                    "the pack has {} shards and none of number {}",
+                    put.header.n, put.shard
+                ))
+            })?;
+        let length = put.header.shard_length;
+        if length.0 == 0 {
+            return Err(malformed("a shard of no bytes needs no storing".into()));
+        }
+        if body.length() != length {
+            return Err(malformed(format!(
+                "the body has {} bytes, and a shard of this pack has {length}",
+                body.length()
+            )));
+        }
+        if put.offer.tier == Tier::Cold {
+            return Err(terms(
+                "this node stores hot shards only; offer the hot tier".into(),
+            ));
+        }
+        if put.offer.price < self.shared.price {
+            return Err(terms(format!(
+                "the offered price is {} and this node takes at least {} for a GiB and a period",
+                put.offer.price, self.shared.price
+            )));
+        }
+        if put.offer.term < Periods(1) || put.offer.term > LONGEST_TERM {
+            return Err(terms(format!(
+                "the offered term is {} periods and this node takes 1 to {LONGEST_TERM}",
+                put.offer.term
+            )));
+        }
+        let shape = PieceShape::of(length.0, self.shared.parameters.piece_levels)
+            .map_err(|error| malformed(error.to_string()))?;
+        let deal = DealId {
+            pack,
+            shard: put.shard,
+        };
+        Ok(Order {
+            deal,
+            root,
+            piece: Piece {
+                deal,
+                tier: put.offer.tier,
+                subtrees: shape.subtrees().to_vec(),
+            },
+        })
+    }
+
+    /// The receipt that was given for this shard, where it was.
+    fn receipt_of(&self, deal: DealId, put: &PutShard) -> Result<Option<SignedReceipt>, Refusal> {
+        let record = self
+            .shared
+            .journal
+            .shard(deal)
+            .map_err(|error| self.internal(&error))?;
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        let receipt = &record.receipt.receipt;
+        let offer = &put.offer;
+        if (receipt.tier, receipt.price, receipt.term) == (offer.tier, offer.price, offer.term) {
+            return Ok(Some(record.receipt));
+        }
+        Err(Refusal::new(
+            RefusalCode::Terms,
+            format!(
+                "this shard was receipted here at {} for {} periods until height {}; ask on those terms, or after that height",
+                receipt.price, receipt.term, receipt.fund_by
+            ),
+        ))
+    }
+
+    /// A fault of this node: the log has the details, the asker learns that it is not theirs.
+    pub(super) fn internal(&self, error: &dyn std::fmt::Display) -> Refusal {
+        tracing::error!(%error, "a request failed");
+        Refusal::new(
+            RefusalCode::Internal,
+            "this node has a fault of its own; use another provider",
+        )
+    }
+}
