@@ -2,6 +2,9 @@
 
 pub mod error;
 pub mod journal;
+pub mod outbox;
 pub mod placement;
 pub mod room;
+pub mod service;
 pub mod shards;
+pub mod work;

@@ -1,14 +1,14 @@
 //! What a storage node answers over QUIC.
 
 mod put;
-mod read;
+pub mod read;
 
 use crate::journal::Journal;
 use crate::room::Room;
 use crate::shards::ShardStore;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::parameters::Parameters;
-use holdfast_market_core::units::{Amount, Height, NetworkId, ProviderId};
+use holdfast_market_core::units::{Amount, Height, NetworkId, NodeKey, ProviderId};
 use holdfast_wire::protocol::{NodeStatus, Refusal, RefusalCode, Request, Response};
 use holdfast_wire::quic::{Call, Peers};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Shared {
     pub parameters: Parameters,
     /// Signs receipts and the worker's messages.
     pub worker: SigningKey,
+    /// The node's QUIC identity.
+    pub node: NodeKey,
     /// The least price that is taken for a GiB and a period, hot.
     pub price: Amount,
     /// What is promised, made and begun.
@@ -94,6 +96,7 @@ impl Service {
     pub fn status(&self) -> NodeStatus {
         let mut status = self.shared.status.borrow().clone();
         status.free = self.shared.room.free();
+        status.largest = self.shared.room.largest(self.shared.parameters.piece_levels);
         status
     }
 

@@ -4,14 +4,14 @@ use super::Service;
 use crate::journal::ShardRecord;
 use crate::placement::Piece;
 use crate::room::NoRoom;
-use crate::shards::IntakeError;
 use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{DealId, Periods, ShardRoot};
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
-use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
-use holdfast_wire::quic::Body;
+use holdfast_wire::protocol::{AssistPut, PutShard, Refusal, RefusalCode, Response};
+use holdfast_wire::quic::{Body, Reply, serve::ReplyError};
+use holdfast_wire::transfer::{ReceiveError, assist, receive_shard};
 
 /// The longest term that is promised.
 const LONGEST_TERM: Periods = Periods(1_000_000);
@@ -52,14 +52,14 @@ impl Service {
         if let Some(receipt) = self.receipt_of(deal, put)? {
             return Ok(receipt);
         }
-        let length = body.length();
-        self.shared
-            .shards
-            .take_in(deal, order.root, body)
+        let length = put.header.shard_length;
+        receive_shard(body, &self.shared.shards.path(deal), order.root, length)
             .await
-            .map_err(|error| match error {
-                IntakeError::Disk(error) => self.internal(&error),
-                error => Refusal::new(RefusalCode::WrongBytes, error.to_string()),
+            .map_err(|error| {
+                if let ReceiveError::Io { .. } = error {
+                    tracing::error!(%error, shard = %deal, "a shard was not taken in");
+                }
+                error.refusal()
             })?;
         let receipt = Receipt {
             pack: deal.pack,
@@ -91,6 +91,21 @@ impl Service {
             .map_err(|error| self.internal(&error))?;
         reservation.keep();
         Ok(record.receipt)
+    }
+
+    /// Codes a pack and spreads its shards; those for this node are taken in like any other.
+    pub(super) async fn assist(
+        &self,
+        put: AssistPut,
+        body: Body,
+        reply: Reply,
+    ) -> Result<(), ReplyError> {
+        let local = |put: PutShard, body: Body| async move { self.put_shard(&put, body).await };
+        let me = self.shared.node;
+        match assist(&self.peers, me, put, body, local).await {
+            Ok(outcomes) => reply.send(&Response::Assisted(outcomes)).await,
+            Err(refusal) => reply.refuse(refusal).await,
+        }
     }
 
     /// Whether the request is one that this node takes.
