@@ -2,6 +2,7 @@
 
 pub mod market;
 pub mod params;
+pub mod testnet;
 
 use crate::output::CommandError;
 use holdfast_market_core::message::decode;

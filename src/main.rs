@@ -14,7 +14,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example:\n  holdfast params list\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the network, 4 not found."
+    after_help = "Examples:\n  holdfast testnet demo README.md     the whole idea, on this machine, in minutes\n  holdfast testnet up my-net          a network of your own to try things on\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the network, 4 not found."
 )]
 struct Cli {
     /// Print the result as one JSON object.
@@ -29,16 +29,19 @@ struct Cli {
 enum Command {
     Market(commands::market::MarketArgs),
     Params(commands::params::ParamsArgs),
+    Testnet(commands::testnet::TestnetArgs),
 }
 
 async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
         Command::Market(args) => commands::market::run(args, output).await,
         Command::Params(args) => commands::params::run(args, output).await,
+        Command::Testnet(args) => commands::testnet::run(args, output).await,
     }
 }
 
 fn main() -> ExitCode {
+    holdfast_testnet::stop_with_parent();
     let cli = Cli::parse();
     output::log_to_stderr();
     let output = Output::new(cli.json);
@@ -46,7 +49,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(CommandError::from)
-        .and_then(|runtime| runtime.block_on(run(cli.command, &output)));
+        .and_then(|runtime| {
+            let done = runtime.block_on(run(cli.command, &output));
+            // What a command has left behind on a thread (parameters being made when Ctrl-C came)
+            // is not waited for.
+            runtime.shutdown_background();
+            done
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output.fail(&error),

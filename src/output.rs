@@ -48,7 +48,7 @@ impl Output {
     /// Prints why a command failed and answers its exit code. With `--json` stdout carries
     /// `{"error", "next"}`, so that whoever reads it always gets one object.
     pub fn fail(&self, error: &CommandError) -> ExitCode {
-        if self.json {
+        if self.json && !error.reported {
             let object = serde_json::json!({ "error": error.sentence, "next": error.next });
             print_line(&object.to_string());
         }
@@ -107,6 +107,8 @@ pub struct CommandError {
     kind: FailureKind,
     sentence: String,
     next: String,
+    /// Whether the command's own object on stdout says it already.
+    reported: bool,
 }
 
 impl CommandError {
@@ -130,6 +132,15 @@ impl CommandError {
             kind,
             sentence: sentence.into(),
             next: next.into(),
+            reported: false,
+        }
+    }
+
+    /// The same failure, where the command has printed its object, which says it too.
+    pub fn reported(self) -> Self {
+        Self {
+            reported: true,
+            ..self
         }
     }
 }

@@ -1,0 +1,76 @@
+//! The genesis of a testnet: whom it gives tokens, and who orders its blocks.
+
+use crate::error::TestnetError;
+use crate::parameters::NetworkParameters;
+use holdfast_market_core::block::Validator;
+use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::units::{Address, Amount};
+use holdfast_proofs::sector::SectorClass;
+use serde_json::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the wallet has at first: far more than a testnet's prices ask.
+const WALLET: Amount = Amount::hold(1_000);
+/// What each provider's owner has at first: its collateral, its deposits and its fees.
+const OWNER: Amount = Amount::hold(500);
+/// The name that the network's genesis carries.
+const NAME: &str = "testnet";
+
+/// Makes the genesis from what the `init` commands printed. The wallet's balance stands first.
+pub(crate) fn make(
+    class: SectorClass,
+    parameters: &NetworkParameters,
+    validator: &Value,
+    wallet: &Value,
+    owners: &[Value],
+) -> Result<Genesis, TestnetError> {
+    let mut balances = vec![Balance {
+        account: address(wallet, "wallet init", "address")?,
+        amount: WALLET,
+    }];
+    for owner in owners {
+        balances.push(Balance {
+            account: address(owner, "node init", "owner")?,
+            amount: OWNER,
+        });
+    }
+    let validator: Validator = serde_json::from_value(validator.clone())
+        .map_err(|error| unexpected("market init", &error.to_string()))?;
+    // A clock before 1970 gives 0; the time is informative.
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        });
+    Ok(Genesis {
+        name: NAME.into(),
+        time,
+        parameters: Parameters {
+            classes: vec![class],
+            ..Parameters::dev()
+        },
+        verifying_keys: parameters.digest,
+        balances,
+        validators: vec![validator],
+    })
+}
+
+fn address(printed: &Value, command: &str, key: &str) -> Result<Address, TestnetError> {
+    let text = printed
+        .get(key)
+        .and_then(Value::as_str)
+        .ok_or_else(|| unexpected(command, &format!("there is no `{key}` in what it prints")))?;
+    if let Ok(address) = serde_json::from_value(Value::from(text)) {
+        return Ok(address);
+    }
+    Address::from_text(text, "thold").map_err(|error| unexpected(command, &error.to_string()))
+}
+
+fn unexpected(command: &str, reason: &str) -> TestnetError {
+    TestnetError::Command {
+        command: command.into(),
+        reason: reason.into(),
+        next: "build the whole workspace anew".into(),
+    }
+}
