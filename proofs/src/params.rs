@@ -6,7 +6,9 @@
 //! that the other two are whole. The digest guards against damage; whether parameters are the
 //! *network's* is decided by the verifying key that the network fixed.
 
-mod generate;
+pub(crate) mod generate;
+#[cfg(test)]
+mod tests;
 
 use crate::circuit::{AnyCircuit, CIRCUIT_VERSION};
 use crate::groth16::{Key, PointError};

@@ -6,6 +6,7 @@
 )]
 
 mod foreign;
+mod forged;
 mod world;
 
 use super::checker::System;

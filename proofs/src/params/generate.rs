@@ -14,18 +14,18 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 /// What nobody may know once the parameters are made.
-pub(super) struct Trapdoor {
-    pub(super) g1: G1Projective,
-    pub(super) g2: G2Projective,
-    pub(super) alpha: Scalar,
-    pub(super) beta: Scalar,
-    pub(super) gamma: Scalar,
-    pub(super) delta: Scalar,
-    pub(super) tau: Scalar,
+pub(crate) struct Trapdoor {
+    pub(crate) g1: G1Projective,
+    pub(crate) g2: G2Projective,
+    pub(crate) alpha: Scalar,
+    pub(crate) beta: Scalar,
+    pub(crate) gamma: Scalar,
+    pub(crate) delta: Scalar,
+    pub(crate) tau: Scalar,
 }
 
 impl Trapdoor {
-    pub(super) fn random<R: RngCore>(rng: &mut R) -> Self {
+    pub(crate) fn random<R: RngCore>(rng: &mut R) -> Self {
         Self {
             g1: G1Projective::random(&mut *rng),
             g2: G2Projective::random(&mut *rng),
@@ -39,7 +39,7 @@ impl Trapdoor {
 }
 
 /// Makes the parameters of a circuit, which is synthesized twice: once to count its constraints.
-pub(super) fn generate<C: Circuit<Scalar>>(
+pub(crate) fn generate<C: Circuit<Scalar>>(
     circuit: impl Fn() -> C,
     trapdoor: &Trapdoor,
 ) -> Result<Parameters<Bls12>, SynthesisError> {
