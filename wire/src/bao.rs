@@ -371,6 +371,7 @@ mod tests {
         clippy::cast_possible_truncation
     )]
     use super::*;
+    use holdfast_market_core::slice;
     use proptest::prelude::*;
 
     fn shard(length: usize) -> Vec<u8> {
@@ -395,6 +396,9 @@ mod tests {
             let mut encoded = outboard.slice(shard.as_slice(), &[range]).unwrap();
             let stated = encoded_length(ByteCount(length as u64), &[range]).unwrap();
             prop_assert_eq!(stated.0, encoded.len() as u64);
+            // The ledger makes and reads the same bytes with code of its own.
+            let on_the_ledger = slice::encode(&shard, &(start..end)).unwrap();
+            prop_assert!(on_the_ledger == encoded);
             let verify = |encoded: &[u8]| {
                 verify_slice(outboard.root(), ByteCount(length as u64), range, encoded)
             };

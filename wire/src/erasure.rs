@@ -3,8 +3,8 @@
 
 use reed_solomon_erasure::galois_8::ReedSolomon;
 
-/// The most shards that a pack may have: a header with that many roots and targets fits a frame.
-pub const MAX_SHARDS: u8 = 128;
+/// The most shards that a pack may have (a header with that many roots and targets fits a frame).
+pub use holdfast_market_core::quote::MAX_SHARDS;
 
 /// Why columns were not coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn impossible_codes_and_uneven_columns_are_refused() {
-        for (k, n) in [(0, 0), (0, 3), (4, 3), (1, 129), (200, 255)] {
+        for (k, n) in [(0, 0), (0, 3), (4, 3), (1, MAX_SHARDS + 1), (200, 255)] {
             assert_eq!(Coder::new(k, n).err(), Some(CodeError::Shape { k, n }));
         }
         let coder = Coder::new(2, 3).unwrap();

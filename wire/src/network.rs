@@ -3,6 +3,7 @@
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::NetworkId;
+use holdfast_proofs::keys::VerifyingKeys;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -241,14 +242,27 @@ impl NetworkFolder {
         self.path.join(&self.settings.parameters)
     }
 
-    /// The DAG-CBOR of the verifying keys.
+    /// The DAG-CBOR of the verifying keys, checked against the genesis.
     ///
     /// # Errors
-    /// A file that is missing or too long.
+    /// A file that is missing or too long, or holds other keys than the genesis names.
     pub fn verifying_keys(&self) -> Result<Vec<u8>, NetworkError> {
         let path = self.path.join(&self.settings.verifying_keys);
-        crate::atomic::read_bounded(&path, KEYS_LIMIT)
-            .map_err(|source| NetworkError::Io { path, source })
+        let bytes =
+            crate::atomic::read_bounded(&path, KEYS_LIMIT).map_err(|source| NetworkError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        let keys: VerifyingKeys =
+            decode("list of verifying keys", &bytes).map_err(|source| NetworkError::Malformed {
+                path: path.clone(),
+                source,
+            })?;
+        if keys.digest() == self.genesis.verifying_keys {
+            Ok(bytes)
+        } else {
+            Err(NetworkError::OtherKeys { path })
+        }
     }
 }
 
@@ -278,7 +292,7 @@ mod tests {
             name: name.into(),
             time: 0,
             parameters: Parameters::dev(),
-            verifying_keys: [0; 32],
+            verifying_keys: VerifyingKeys::new().digest(),
             balances: vec![],
             validators: vec![],
         }
@@ -288,10 +302,11 @@ mod tests {
     fn a_network_folder_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net");
+        let keys = encode(&VerifyingKeys::new()).unwrap();
         NetworkFolder::create(
             &path,
             &genesis("test"),
-            b"keys",
+            &keys,
             "http://127.0.0.1:1",
             Path::new("p"),
         )
@@ -300,7 +315,7 @@ mod tests {
         assert_eq!(network.network(), genesis("test").network().unwrap());
         assert_eq!(network.api(), "http://127.0.0.1:1");
         assert_eq!(network.parameters(), path.join("p"));
-        assert_eq!(network.verifying_keys().unwrap(), b"keys");
+        assert_eq!(network.verifying_keys().unwrap(), keys);
     }
 
     #[test]
@@ -321,6 +336,32 @@ mod tests {
         let error = NetworkFolder::open(folder.path()).unwrap_err();
         assert!(matches!(error, NetworkError::OtherGenesis { found, .. }
             if found == other.network().unwrap()));
+    }
+
+    #[test]
+    fn verifying_keys_that_the_genesis_does_not_name_are_refused() {
+        use holdfast_proofs::proof::CircuitId;
+        use holdfast_proofs::sector::SectorClass;
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys = VerifyingKeys::new();
+        keys.insert(CircuitId::seal(SectorClass::Mib8, 2), vec![1, 2, 3]);
+        let network = NetworkFolder::create(
+            folder.path(),
+            &genesis("test"),
+            &encode(&keys).unwrap(),
+            "http://127.0.0.1:1",
+            Path::new("p"),
+        )
+        .unwrap();
+        assert!(matches!(
+            network.verifying_keys(),
+            Err(NetworkError::OtherKeys { .. })
+        ));
+        std::fs::write(folder.path().join(VERIFYING_KEYS_FILE), "garbage").unwrap();
+        assert!(matches!(
+            network.verifying_keys(),
+            Err(NetworkError::Malformed { .. })
+        ));
     }
 
     #[test]

@@ -8,12 +8,13 @@ pub mod range;
 
 use crate::erasure::{CodeError, Coder};
 use holdfast_market_core::message::PackHeader;
+use holdfast_market_core::quote;
 use holdfast_market_core::units::ByteCount;
 
 /// Bytes of a full stripe's column.
-pub const COLUMN: u64 = 64 << 10;
+pub const COLUMN: u64 = quote::STRIPE_COLUMN_BYTES;
 /// The most ciphertext that a pack may have.
-pub const MAX_PACK: ByteCount = ByteCount(64 << 20);
+pub const MAX_PACK: ByteCount = ByteCount(quote::MAX_PACK_BYTES);
 
 /// Why a pack has no layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -201,6 +202,7 @@ mod tests {
             let layout = PackLayout::new(k, k, ByteCount(length)).unwrap();
             let sum: u64 = (0..layout.stripes()).map(|stripe| layout.column_length(stripe)).sum();
             prop_assert_eq!(sum, layout.shard_length().0);
+            prop_assert_eq!(layout.shard_length(), quote::shard_length(k, ByteCount(length)));
             prop_assert!(sum * u64::from(k) >= length);
             prop_assert!(sum * u64::from(k) < length + u64::from(k));
         }

@@ -6,6 +6,8 @@
 pub mod body;
 pub mod peers;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use body::{Body, BodyError, BodyWriter};

@@ -3,8 +3,9 @@
 use super::{LedgerClient, LedgerError, MessageStatus};
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::OutcomeResult;
-use holdfast_market_core::message::{Body, Message, SignedMessage, Unencodable, encode};
+use holdfast_market_core::message::{Body, Message, SignedMessage, Unencodable};
 use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::quote;
 use holdfast_market_core::units::{Address, Amount, Blocks, Height, MessageId, NetworkId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,14 +138,7 @@ impl Sender {
             expiry,
             body,
         };
-        // An amount has the same length whatever it is, so the size with the fee is this one's.
-        let size = encode(&SignedMessage::new(
-            self.network,
-            &self.key,
-            message.clone(),
-        )?)?
-        .len();
-        message.fee = fee(&self.parameters, size);
+        message.fee = quote::fee(&self.parameters.economy, &message)?;
         SignedMessage::new(self.network, &self.key, message)
     }
 
@@ -192,16 +186,4 @@ impl Sender {
             }
         }
     }
-}
-
-/// The least fee of a message of so many bytes.
-fn fee(parameters: &Parameters, size: usize) -> Amount {
-    let economy = &parameters.economy;
-    let started = u128::try_from(size.div_ceil(1024)).unwrap_or(u128::MAX);
-    Amount(
-        economy
-            .minimum_fee
-            .0
-            .saturating_add(economy.fee_per_kib.0.saturating_mul(started)),
-    )
 }

@@ -78,3 +78,124 @@ pub async fn read<T: Serialize + for<'de> Deserialize<'de>>(
     }
     Ok(decode(kind, &header)?)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )]
+    use super::*;
+    use crate::protocol::{ByteRange, GetShard, Hello, PROTOCOL_VERSION, Request};
+    use holdfast_market_core::units::{NetworkId, PackId, ShardIndex};
+    use proptest::prelude::*;
+
+    fn requests() -> [Request; 3] {
+        [
+            Request::Status,
+            Request::Hello(Hello {
+                network: NetworkId([7; 32]),
+                version: PROTOCOL_VERSION,
+            }),
+            Request::GetShard(GetShard {
+                pack: PackId([9; 32]),
+                shard: ShardIndex(3),
+                ranges: vec![
+                    ByteRange {
+                        start: 1,
+                        end: 70_000
+                    };
+                    5
+                ],
+            }),
+        ]
+    }
+
+    fn framed(message: Request) -> Vec<u8> {
+        to_bytes(&Frame {
+            message,
+            body: ByteCount(12),
+        })
+        .unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Frame<Request>, FrameError> {
+        let mut stream = bytes;
+        futures::executor::block_on(read("request", &mut stream))
+    }
+
+    #[test]
+    fn a_frame_is_read_back_and_its_body_is_left_alone() {
+        for request in requests() {
+            let mut bytes = framed(request.clone());
+            bytes.extend_from_slice(b"body");
+            let mut stream = bytes.as_slice();
+            let frame: Frame<Request> =
+                futures::executor::block_on(read("request", &mut stream)).unwrap();
+            assert_eq!(
+                frame,
+                Frame {
+                    message: request,
+                    body: ByteCount(12)
+                }
+            );
+            assert_eq!(stream, b"body");
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_off_anywhere_is_refused() {
+        for request in requests() {
+            let bytes = framed(request);
+            for length in 0..bytes.len() {
+                let error = parse(&bytes[..length]).unwrap_err();
+                assert!(matches!(error, FrameError::Truncated), "{length}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_beyond_the_limit_is_neither_read_nor_written() {
+        for length in [0, HEADER_LIMIT + 1, u32::MAX] {
+            let mut bytes = length.to_be_bytes().to_vec();
+            bytes.resize(100, 0xff);
+            assert!(matches!(parse(&bytes), Err(FrameError::Length(_))));
+        }
+        let refusal = crate::protocol::Response::Refused(crate::protocol::Refusal {
+            code: crate::protocol::RefusalCode::Busy,
+            sentence: "x".repeat(70_000),
+        });
+        let frame = Frame {
+            message: refusal,
+            body: ByteCount(0),
+        };
+        assert!(matches!(to_bytes(&frame), Err(FrameError::Length(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_an_error_and_no_panic(bytes: Vec<u8>) {
+            let mut framed = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+            framed.extend_from_slice(&bytes);
+            prop_assert!(parse(&framed).is_err());
+            prop_assert!(parse(&bytes).is_err());
+        }
+
+        /// A changed header is refused, or says something else in canonical form: never the same.
+        #[test]
+        fn a_changed_byte_never_passes_for_the_same_request(
+            which in 0usize..3, at in 0.0f64..1.0, change in 1u8..=255,
+        ) {
+            let request = requests()[which].clone();
+            let mut bytes = framed(request.clone());
+            let index = (at * bytes.len() as f64) as usize;
+            bytes[index] ^= change;
+            if let Ok(frame) = parse(&bytes) {
+                let same = Frame { message: request, body: ByteCount(12) };
+                prop_assert!(frame != same);
+                prop_assert!(to_bytes(&frame).unwrap() == bytes);
+            }
+        }
+    }
+}

@@ -13,13 +13,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// A peer that has not finished the handshake and said hello in this time is not there.
-const CONNECT_TIME: Duration = Duration::from_secs(8);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A node may sync a shard to a slow disk before it answers.
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 /// Connections that are kept; beyond, closed ones are forgotten first, then all.
 const KEPT: usize = 512;
+/// For so long a peer that stalled or failed is asked after the others.
+const TROUBLE: Duration = Duration::from_secs(60);
+/// An address that did not answer is not tried again before.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// Why a peer did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +89,26 @@ struct Shared {
     identity: SigningKey,
     network: NetworkId,
     kept: Mutex<HashMap<(NodeKey, String), Slot>>,
+    troubled: std::sync::Mutex<HashMap<NodeKey, Instant>>,
 }
 
 /// One peer's place: whoever comes second waits for the first one's handshake.
-type Slot = Arc<Mutex<Option<Connection>>>;
+type Slot = Arc<Mutex<Place>>;
+
+#[derive(Default)]
+struct Place {
+    connection: Option<Connection>,
+    // When it last did not answer, and why.
+    failed: Option<(Instant, String)>,
+}
+
+impl Place {
+    fn open(&self) -> Option<&Connection> {
+        self.connection
+            .as_ref()
+            .filter(|connection| connection.is_open())
+    }
+}
 
 impl std::fmt::Debug for Peers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,6 +131,7 @@ impl Peers {
                 identity,
                 network,
                 kept: Mutex::default(),
+                troubled: std::sync::Mutex::default(),
             }),
         })
     }
@@ -127,7 +149,7 @@ impl Peers {
     pub async fn connect(&self, address: &str, node: NodeKey) -> Result<Connection, CallError> {
         let slot = self.slot(address, node).await;
         let mut place = slot.lock().await;
-        if let Some(connection) = place.as_ref().filter(|connection| connection.is_open()) {
+        if let Some(connection) = place.open() {
             return Ok(connection.clone());
         }
         let unreachable = |reason: String| CallError::Unreachable {
@@ -135,11 +157,54 @@ impl Peers {
             address: address.to_owned(),
             reason,
         };
-        let connection = tokio::time::timeout(CONNECT_TIME, self.open(address, node))
+        if let Some((at, reason)) = &place.failed
+            && at.elapsed() < AGAIN
+        {
+            return Err(unreachable(reason.clone()));
+        }
+        let opened = tokio::time::timeout(CONNECT_TIME, self.open(address, node))
             .await
-            .map_err(|_| unreachable(format!("no answer in {} s", CONNECT_TIME.as_secs())))??;
-        *place = Some(connection.clone());
-        Ok(connection)
+            .unwrap_or_else(|_| {
+                let seconds = CONNECT_TIME.as_secs();
+                Err(unreachable(format!("no answer in {seconds} s")))
+            });
+        match &opened {
+            Ok(connection) => {
+                place.connection = Some(connection.clone());
+                place.failed = None;
+            }
+            Err(CallError::Unreachable { reason, .. }) => {
+                place.failed = Some((Instant::now(), reason.clone()));
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    /// Remembers that a peer stalled or failed, so that others are asked first for a while.
+    pub(crate) fn note_trouble(&self, node: NodeKey) {
+        let mut troubled = self.troubled();
+        troubled.retain(|_, at| at.elapsed() < TROUBLE);
+        troubled.insert(node, Instant::now());
+    }
+
+    /// Forgets it: the peer gave what it was asked for.
+    pub(crate) fn note_success(&self, node: NodeKey) {
+        self.troubled().remove(&node);
+    }
+
+    /// Whether a peer stalled or failed a short time ago.
+    pub(crate) fn is_troubled(&self, node: NodeKey) -> bool {
+        self.troubled()
+            .get(&node)
+            .is_some_and(|at| at.elapsed() < TROUBLE)
+    }
+
+    fn troubled(&self) -> std::sync::MutexGuard<'_, HashMap<NodeKey, Instant>> {
+        self.shared
+            .troubled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Closes every connection and waits until the peers have been told.
@@ -151,11 +216,7 @@ impl Peers {
     async fn slot(&self, address: &str, node: NodeKey) -> Slot {
         let mut kept = self.shared.kept.lock().await;
         if kept.len() >= KEPT {
-            kept.retain(|_, slot| {
-                slot.try_lock().map_or(true, |place| {
-                    place.as_ref().is_some_and(Connection::is_open)
-                })
-            });
+            kept.retain(|_, slot| slot.try_lock().map_or(true, |place| place.open().is_some()));
             if kept.len() >= KEPT {
                 kept.clear();
             }

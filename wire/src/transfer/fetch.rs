@@ -157,7 +157,15 @@ impl Fetcher {
             pack: header.id()?,
             layout,
             shard_length: header.shard_length,
-            health: Mutex::new(vec![Health::default(); sources.len()]),
+            health: Mutex::new(
+                sources
+                    .iter()
+                    .map(|candidate| Health {
+                        slow: peers.is_troubled(candidate.source.node).into(),
+                        ..Health::default()
+                    })
+                    .collect(),
+            ),
             sources,
             faults: Mutex::default(),
         });
@@ -211,6 +219,15 @@ impl Shared {
         }
     }
 
+    fn stalled(&self, candidate: usize) {
+        self.health(candidate, |health| {
+            health.slow = health.slow.saturating_add(1);
+        });
+        if let Some(candidate) = self.sources.get(candidate) {
+            self.peers.note_trouble(candidate.source.node);
+        }
+    }
+
     fn record(&self, candidate: usize, miss: Miss) {
         let (lied, reason) = match miss {
             Miss::Lie(reason) => {
@@ -231,6 +248,7 @@ impl Shared {
         let Some(candidate) = self.sources.get(candidate) else {
             return;
         };
+        self.peers.note_trouble(candidate.source.node);
         let mut reason = reason;
         truncate(&mut reason, 400);
         let fault = PeerFault {
@@ -315,12 +333,16 @@ impl Shared {
                 _ => Err(Miss::Gone("it answered another question".into())),
             }
         };
-        tokio::time::timeout(PEER_TIME, reading)
+        let read = tokio::time::timeout(PEER_TIME, reading)
             .await
             .unwrap_or_else(|_| {
                 let seconds = PEER_TIME.as_secs();
                 Err(Miss::Failed(format!("it gave no answer in {seconds} s")))
-            })
+            });
+        if read.is_ok() {
+            self.peers.note_success(source.node);
+        }
+        read
     }
 }
 
@@ -446,9 +468,7 @@ async fn read_segment(shared: Arc<Shared>, segment: Segment) -> Result<Bytes, Fe
                     if asked.stalls() {
                         // Others are asked beside it, and before it from now on.
                         any = true;
-                        shared.health(asked.candidate, |health| {
-                            health.slow = health.slow.saturating_add(1);
-                        });
+                        shared.stalled(asked.candidate);
                     }
                 }
             }

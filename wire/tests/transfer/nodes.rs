@@ -1,0 +1,284 @@
+//! Small storage nodes on loopback: honest ones, and ones that lie in one way each.
+
+use ed25519_dalek::SigningKey;
+use holdfast_market_core::message::{PackHeader, SigningContext};
+use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
+use holdfast_market_core::units::{
+    Address, Amount, ByteCount, Height, NetworkId, PackId, Periods, ProviderId, ShardIndex,
+    ShardRoot,
+};
+use holdfast_wire::bao::Outboard;
+use holdfast_wire::protocol::{
+    PutShard, Refusal, RefusalCode, Request, Response, ShardOffer, ShardTarget,
+};
+use holdfast_wire::quic::{Body, Call, Limits, Peers, Service, node_key, serve, server};
+use holdfast_wire::transfer::{PutTarget, ShardSource, assist, receive_shard, send_shard};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub const NETWORK: NetworkId = NetworkId([1; 32]);
+
+/// How a node behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Honest,
+    /// Signs another root than it received.
+    SignsAnotherRoot,
+    /// Signs with another key than its worker's.
+    SignsWithAnotherKey,
+    /// Promises a longer term than was asked.
+    SignsAnotherTerm,
+    /// Its promise ends too early.
+    PromisesTooShort,
+    /// Serves a shard of which one byte is another, with hashes to match.
+    ServesAnotherByte,
+    /// Says another length.
+    ServesAnotherLength,
+    /// Answers nothing to a read.
+    ReadsStall,
+    /// Has lost everything.
+    Lost,
+    /// Codes the pack wrongly when it assists: its targets get other bytes.
+    Refuses,
+}
+
+pub struct Node {
+    pub provider: ProviderId,
+    identity: SigningKey,
+    worker: SigningKey,
+    address: String,
+    running: JoinHandle<()>,
+    state: Arc<State>,
+}
+
+struct State {
+    provider: ProviderId,
+    worker: SigningKey,
+    identity: SigningKey,
+    folder: tempfile::TempDir,
+    manner: Mutex<Manner>,
+    peers: Peers,
+    shards: Mutex<HashMap<(PackId, ShardIndex), (PathBuf, Outboard)>>,
+    /// Bytes that came in bodies of any kind.
+    pub served: Mutex<u64>,
+}
+
+fn key(kind: u8, number: u64) -> SigningKey {
+    let mut seed = [kind; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    SigningKey::from_bytes(&seed)
+}
+
+impl Node {
+    pub fn start(number: u64, manner: Manner) -> Self {
+        let provider = ProviderId(number);
+        let (identity, worker) = (key(1, number), key(2, number));
+        let endpoint = server(&identity, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = endpoint.local_addr().unwrap().to_string();
+        let state = Arc::new(State {
+            provider,
+            worker: worker.clone(),
+            identity: identity.clone(),
+            folder: tempfile::tempdir().unwrap(),
+            manner: Mutex::new(manner),
+            peers: Peers::new(identity.clone(), NETWORK).unwrap(),
+            shards: Mutex::default(),
+            served: Mutex::default(),
+        });
+        let service = Service {
+            network: NETWORK,
+            provider: watch::channel(Some(provider)).1,
+            limits: Limits::default(),
+        };
+        let shared = state.clone();
+        let running = tokio::spawn(serve(
+            endpoint,
+            service,
+            std::future::pending(),
+            move |call| handle(shared.clone(), call),
+        ));
+        Self {
+            provider,
+            identity,
+            worker,
+            address,
+            running,
+            state,
+        }
+    }
+
+    pub fn behave(&self, manner: Manner) {
+        *self.state.manner.lock().unwrap() = manner;
+    }
+
+    /// Ends as a SIGKILL does: nobody is told.
+    pub async fn kill(&self) {
+        self.running.abort();
+        self.state.peers.close().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    pub fn answered_reads(&self) -> u64 {
+        *self.state.served.lock().unwrap()
+    }
+
+    pub fn target(&self) -> PutTarget {
+        PutTarget {
+            target: ShardTarget {
+                provider: self.provider,
+                node: node_key(&self.identity),
+                endpoint: self.address.clone(),
+                offer: ShardOffer {
+                    tier: Tier::Hot,
+                    price: Amount(10),
+                    term: Periods(5),
+                },
+            },
+            worker: Address(self.worker.verifying_key().to_bytes()),
+        }
+    }
+
+    pub fn source(&self, shard: u8) -> ShardSource {
+        ShardSource {
+            shard: ShardIndex(shard),
+            provider: self.provider,
+            node: node_key(&self.identity),
+            endpoint: self.address.clone(),
+        }
+    }
+
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(self.state.folder.path()).unwrap().count()
+    }
+}
+
+async fn handle(state: Arc<State>, call: Call) {
+    let Call {
+        request,
+        body,
+        reply,
+        ..
+    } = call;
+    let refused = |sentence: &str| Refusal::new(RefusalCode::NotFound, sentence);
+    match request {
+        Request::PutShard(put) => {
+            let response = match store(&state, put, body).await {
+                Ok(receipt) => Response::Receipt(Box::new(receipt)),
+                Err(refusal) => Response::Refused(refusal),
+            };
+            let _ = reply.send(&response).await;
+        }
+        Request::AssistPut(put) => {
+            let me = node_key(&state.identity);
+            let local = |put, body| store(&state, put, body);
+            let response = match assist(&state.peers, me, put, body, local).await {
+                Ok(outcomes) => Response::Assisted(outcomes),
+                Err(refusal) => Response::Refused(refusal),
+            };
+            let _ = reply.send(&response).await;
+        }
+        Request::GetShard(get) => {
+            let manner = *state.manner.lock().unwrap();
+            let shard = state
+                .shards
+                .lock()
+                .unwrap()
+                .get(&(get.pack, get.shard))
+                .cloned();
+            let Some((path, outboard)) = shard.filter(|_| manner != Manner::Lost) else {
+                let _ = reply.refuse(refused("this shard is not stored here")).await;
+                return;
+            };
+            *state.served.lock().unwrap() += 1;
+            let mut bytes = std::fs::read(path).unwrap();
+            let outboard = match manner {
+                Manner::ServesAnotherByte => {
+                    // In the last group, so that what comes before it is right.
+                    *bytes.last_mut().unwrap() ^= 1;
+                    Outboard::compute(outboard.length(), bytes.as_slice()).unwrap()
+                }
+                Manner::ServesAnotherLength => {
+                    bytes.push(0);
+                    Outboard::compute(ByteCount(bytes.len() as u64), bytes.as_slice()).unwrap()
+                }
+                Manner::ReadsStall => {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    return;
+                }
+                _ => outboard,
+            };
+            let _ = send_shard(reply, bytes, outboard, get.ranges).await;
+        }
+        _ => drop(reply),
+    }
+}
+
+async fn store(state: &State, put: PutShard, body: Body) -> Result<SignedReceipt, Refusal> {
+    let manner = *state.manner.lock().unwrap();
+    if manner == Manner::Refuses {
+        return Err(Refusal::new(
+            RefusalCode::NoRoom,
+            "there is no room left here",
+        ));
+    }
+    let pack = put.header.id().unwrap();
+    let root = *put
+        .header
+        .shard_roots
+        .get(put.shard.position())
+        .ok_or_else(|| Refusal::new(RefusalCode::Malformed, "no such shard"))?;
+    let path = state.folder.path().join(format!("{pack}-{}", put.shard));
+    let length = put.header.shard_length;
+    let outboard = receive_shard(body, &path, root, length)
+        .await
+        .map_err(|error| error.refusal())?;
+    state
+        .shards
+        .lock()
+        .unwrap()
+        .insert((pack, put.shard), (path, outboard));
+    let mut receipt = Receipt {
+        pack,
+        shard: put.shard,
+        root,
+        length,
+        provider: state.provider,
+        tier: put.offer.tier,
+        price: put.offer.price,
+        term: put.offer.term,
+        fund_by: Height(100),
+    };
+    let mut signer = state.worker.clone();
+    match manner {
+        Manner::SignsAnotherRoot => receipt.root = ShardRoot([9; 32]),
+        Manner::SignsAnotherTerm => receipt.term = Periods(6),
+        Manner::PromisesTooShort => receipt.fund_by = Height(49),
+        Manner::SignsWithAnotherKey => signer = key(3, 0),
+        _ => {}
+    }
+    let signature = SigningContext::Receipt
+        .sign(NETWORK, &signer, &receipt)
+        .unwrap();
+    Ok(SignedReceipt { receipt, signature })
+}
+
+/// Six nodes and a header for each client's pack.
+pub fn network(manner: impl Fn(u64) -> Manner) -> Vec<Node> {
+    (0..6)
+        .map(|number| Node::start(number, manner(number)))
+        .collect()
+}
+
+pub fn client() -> Peers {
+    Peers::new(key(4, 0), NETWORK).unwrap()
+}
+
+pub fn commit(bytes: &[u8]) -> PackHeader {
+    let length = ByteCount(bytes.len() as u64);
+    holdfast_wire::pack::encode::commit(Address([4; 32]), 1, (3, 6), length, bytes).unwrap()
+}
