@@ -2,6 +2,8 @@
 //! computes fees, signs, submits and waits.
 
 pub mod sender;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
 pub use sender::{SendError, Sender};

@@ -167,6 +167,14 @@ pub async fn serve<H, F>(
                 Some(incoming) if connections.len() >= shared.service.limits.connections => {
                     incoming.refuse();
                 }
+                // Half full: whoever has not shown that its address is its own shows it first, so
+                // that forged addresses take no room.
+                Some(incoming)
+                    if connections.len() >= shared.service.limits.connections / 2
+                        && incoming.may_retry() =>
+                {
+                    let _ = incoming.retry();
+                }
                 Some(incoming) => {
                     connections.spawn(connection(
                         incoming,

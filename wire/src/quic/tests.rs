@@ -354,6 +354,29 @@ async fn a_key_has_so_many_connections_and_a_silent_one_is_closed() {
 }
 
 #[tokio::test]
+async fn a_half_full_server_still_serves_and_a_full_one_refuses() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let (server, _) = start(limits);
+    let node = node_key(&key(1));
+    let askers = [2, 3].map(|number| Peers::new(key(number), HERE).unwrap());
+    for peers in &askers {
+        // The second is asked to show its address first, and does.
+        let connection = peers.connect(&server.address, node).await.unwrap();
+        connection.ask(&Request::Status).await.unwrap();
+    }
+    let third = Peers::new(key(4), HERE).unwrap();
+    let error = third.connect(&server.address, node).await.unwrap_err();
+    assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
+    askers[0].close().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let fourth = Peers::new(key(5), HERE).unwrap();
+    fourth.connect(&server.address, node).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_answered_before_the_server_stops() {
     let (mut server, _) = start(Limits::default());
     let peers = Peers::new(key(2), HERE).unwrap();
