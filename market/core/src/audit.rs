@@ -82,7 +82,10 @@ impl Replay {
     /// # Errors
     /// A genesis that no network can begin with, or keys that are not its.
     pub fn new(genesis: &Genesis, keys: &VerifyingKeys) -> Result<Self, GenesisError> {
-        let rules = Rules::new(genesis, keys)?;
+        Self::under(genesis, Rules::new(genesis, keys)?)
+    }
+
+    pub(crate) fn under(genesis: &Genesis, rules: Rules) -> Result<Self, GenesisError> {
         let writes = genesis_writes(genesis)?;
         let (mut view, mut tree) = (MemoryView::default(), MemoryTree::default());
         view.apply(&writes);
@@ -154,6 +157,11 @@ impl Replay {
     /// The state after the last block.
     pub fn view(&self) -> &MemoryView {
         &self.view
+    }
+
+    /// The state tree's root after the last block.
+    pub fn state_root(&self) -> TreeRoot {
+        self.state_root
     }
 
     fn recount(&self) -> Result<Supply, Finding> {

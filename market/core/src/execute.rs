@@ -10,6 +10,8 @@ mod promise;
 mod provider;
 mod sector;
 mod spacetime;
+#[cfg(test)]
+mod tests;
 
 use crate::admit;
 use crate::beacon;
@@ -148,6 +150,15 @@ pub fn execute<V: ReadView>(
 ) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
     check_header(&ledger, rules, block)?;
+    run(ledger, rules, block)
+}
+
+/// What follows once the header is found right.
+fn run<V: ReadView>(
+    ledger: Ledger<'_, V>,
+    rules: &Rules,
+    block: &Block,
+) -> Result<Execution, BlockError> {
     let header = &block.header;
     let mut context = Context {
         rules,

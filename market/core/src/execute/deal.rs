@@ -85,6 +85,14 @@ impl<V: ReadView> Context<'_, V> {
         require(self.ledger.deal_set_option(&id)?.is_none(), || {
             Refusal::Exists(format!("the deal set of pack {id}"))
         })?;
+        for terms in &proposal.terms {
+            require_range("the term", terms.term.0, 1, MAX_TERM.0)?;
+            require(terms.fund_by >= self.height, || Refusal::TooLate {
+                what: "the funding of a receipt",
+                last: terms.fund_by,
+                height: self.height,
+            })?;
+        }
         self.ledger.debit(sender, quote::deal_set(proposal)?)?;
         self.ledger.put_deal_set(
             &id,
@@ -98,12 +106,6 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger
             .put(keys::owner_deal_set(sender, &id), Some(vec![1]));
         for (index, terms) in (0u8..).zip(&proposal.terms) {
-            require_range("the term", terms.term.0, 1, MAX_TERM.0)?;
-            require(terms.fund_by >= self.height, || Refusal::TooLate {
-                what: "the funding of a receipt",
-                last: terms.fund_by,
-                height: self.height,
-            })?;
             let worker = self.ledger.provider(terms.provider)?.worker;
             let shard = DealId {
                 pack: id,

@@ -1,0 +1,19 @@
+//! The rules on a small chain: real headers, real signatures; only proofs' results are put in place
+//! by hand, because the verifier here has no keys and refuses every proof.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod account;
+mod deadline;
+mod deal;
+mod embed;
+mod opening;
+mod promise;
+mod random;
+mod sector;
+mod world;

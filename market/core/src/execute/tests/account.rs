@@ -1,0 +1,200 @@
+use super::world::{World, address, key};
+use crate::admit::{AdmitError, admit};
+use crate::block::OutcomeResult;
+use crate::build;
+use crate::execute::{BlockError, execute};
+use crate::message::{Body, Message, SignedMessage};
+use crate::query;
+use crate::refusal::Refusal;
+use crate::units::{Amount, Height, Signature};
+
+fn transfer(to: usize, amount: Amount) -> Body {
+    Body::Transfer {
+        to: address(to),
+        amount,
+    }
+}
+
+#[test]
+fn a_transfer_moves_tokens_and_burns_the_fee() {
+    let mut world = World::new();
+    world.done(0, transfer(1, Amount::hold(10)));
+    let supply = query::supply(&world.view).unwrap();
+    assert!(supply.burnt > Amount::ZERO);
+    assert_eq!(world.account(1).balance, Amount::hold(1_010));
+    assert_eq!(
+        world.account(0).balance.0,
+        Amount::hold(990).0 - supply.burnt.0
+    );
+    assert_eq!(world.account(0).nonce, 1);
+    // To oneself nothing moves but the fee.
+    world.done(1, transfer(1, Amount::hold(10)));
+    let fees = query::supply(&world.view).unwrap().burnt.0 - supply.burnt.0;
+    assert_eq!(world.account(1).balance.0, Amount::hold(1_010).0 - fees);
+}
+
+#[test]
+fn a_transfer_beyond_the_balance_is_refused_and_costs_its_fee() {
+    let mut world = World::new();
+    world.refused(0, transfer(1, Amount::hold(1_000)), "fund it with");
+    world.refused(0, transfer(1, Amount::ZERO), "the amount is empty");
+    assert_eq!(world.account(0).nonce, 2);
+    assert!(world.account(0).balance < Amount::hold(1_000));
+    assert_eq!(world.account(1).balance, Amount::hold(1_000));
+}
+
+#[test]
+fn an_account_that_cannot_pay_its_second_fee_is_refused_but_the_block_stands() {
+    let mut world = World::new();
+    let fee = world.sign(0, 0, transfer(1, Amount(1))).message.fee;
+    let all = Amount(Amount::hold(1_000).0 - fee.0);
+    let outcomes = world.block(vec![(0, transfer(1, all)), (0, transfer(1, Amount(1)))]);
+    assert_eq!(outcomes[0].result, OutcomeResult::Done);
+    assert!(matches!(outcomes[1].result, OutcomeResult::Refused(_)));
+    assert_eq!(world.account(0).balance, Amount::ZERO);
+}
+
+#[test]
+fn names_rise_and_take_a_content_identifier_only() {
+    let mut world = World::new();
+    let root = cid::Cid::new_v1(
+        0x55,
+        cid::multihash::Multihash::wrap(0x1e, &[3; 32]).unwrap(),
+    );
+    let publish = |label: &str, version, root: Vec<u8>| Body::PublishName {
+        label: label.into(),
+        version,
+        root,
+    };
+    world.done(0, publish("drive", 1, root.to_bytes()));
+    world.done(0, publish("drive", 2, root.to_bytes()));
+    world.refused(0, publish("drive", 2, root.to_bytes()), "the version");
+    world.refused(0, publish("", 3, root.to_bytes()), "the label's length");
+    world.refused(
+        0,
+        publish(&"x".repeat(65), 3, root.to_bytes()),
+        "the label's length",
+    );
+    world.refused(0, publish("drive", 3, vec![]), "the root's length");
+    world.refused(0, publish("drive", 3, vec![1; 65]), "the root's length");
+    world.refused(0, publish("drive", 3, vec![0xff; 8]), "content identifier");
+    let name = query::name(&world.view, &address(0), "drive")
+        .unwrap()
+        .unwrap();
+    assert_eq!((name.version, name.root), (2, root.to_bytes()));
+    // Another's name of the same label is another name.
+    world.done(1, publish("drive", 1, root.to_bytes()));
+}
+
+#[test]
+fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
+    let world = World::new();
+    let good = world.sign(0, 0, transfer(1, Amount(1)));
+    let spoiled = |spoil: fn(&mut Message)| {
+        let mut message = good.message.clone();
+        spoil(&mut message);
+        SignedMessage::new(world.rules.network, &key(0), message).unwrap()
+    };
+    let mut forged = good.clone();
+    forged.signature = Signature([1; 64]);
+    let mut touched = good.clone();
+    touched.message.body = transfer(1, Amount(2));
+    let elsewhere = SignedMessage::new(
+        crate::units::NetworkId([8; 32]),
+        &key(0),
+        good.message.clone(),
+    )
+    .unwrap();
+    let large = spoiled(|m| {
+        m.body = Body::PublishName {
+            label: String::new(),
+            version: 0,
+            root: vec![0; 600_000],
+        }
+    });
+    let cases = [
+        (forged, "signature"),
+        (touched, "signature"),
+        (elsewhere, "signature"),
+        (large, "split it"),
+        (spoiled(|m| m.expiry = Height(0)), "expired"),
+        (spoiled(|m| m.fee = Amount(m.fee.0 - 1)), "fee"),
+        (spoiled(|m| m.fee = Amount::hold(2_000)), "fund it"),
+    ];
+    assert_eq!(admit(&world.view, &world.rules, &good, Height(1)), Ok(()));
+    for (bad, reason) in cases {
+        let refused = admit(&world.view, &world.rules, &bad, Height(1)).unwrap_err();
+        assert!(refused.to_string().contains(reason), "{refused} / {reason}");
+        let block = build::block(&world.view, &world.rules, &world.turn(), vec![bad]).unwrap();
+        if reason != "fund it" {
+            let error = execute(&world.view, &world.rules, &block).unwrap_err();
+            assert_eq!(error.message(), Some(0), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_builder_keeps_what_fits_together_and_a_used_number_is_dropped() {
+    let mut world = World::new();
+    world.done(0, transfer(1, Amount(1)));
+    let sign = |who, nonce| world.sign(who, nonce, transfer(2, Amount(1)));
+    let candidates = vec![
+        sign(0, 0),
+        sign(0, 1),
+        sign(0, 3),
+        sign(0, 2),
+        sign(1, 1),
+        sign(1, 0),
+    ];
+    let selection = build::select(&world.view, &world.rules, candidates).unwrap();
+    let kept: Vec<_> = selection
+        .kept
+        .iter()
+        .map(|m| (m.message.sender, m.message.nonce))
+        .collect();
+    assert_eq!(kept, [(address(0), 1), (address(0), 2), (address(1), 0)]);
+    assert_eq!(selection.later.len(), 2);
+    assert!(matches!(
+        selection.dropped[..],
+        [(
+            _,
+            AdmitError::Refused(Refusal::NonceUsed { found: 0, next: 1 })
+        )]
+    ));
+    let block = build::block(&world.view, &world.rules, &world.turn(), selection.kept).unwrap();
+    assert!(execute(&world.view, &world.rules, &block).is_ok());
+    let gap = build::block(&world.view, &world.rules, &world.turn(), selection.later).unwrap();
+    assert!(matches!(
+        execute(&world.view, &world.rules, &gap),
+        Err(BlockError::Inadmissible {
+            index: 0,
+            why: Refusal::NonceGap { .. }
+        })
+    ));
+}
+
+#[test]
+fn a_block_with_any_header_field_wrong_is_no_block_of_the_chain() {
+    let world = World::new();
+    let message = world.sign(0, 0, transfer(1, Amount(1)));
+    let good = build::block(&world.view, &world.rules, &world.turn(), vec![message]).unwrap();
+    assert!(execute(&world.view, &world.rules, &good).is_ok());
+    let spoil: [fn(&mut crate::block::Block); 8] = [
+        |b| b.header.height = Height(2),
+        |b| b.header.height = Height(0),
+        |b| b.header.parent.0[0] ^= 1,
+        |b| b.header.transactions_root.0[0] ^= 1,
+        |b| b.header.receipts_root.0[0] ^= 1,
+        |b| b.header.builder = address(0),
+        |b| b.header.beacon.0[50] ^= 1,
+        |b| b.header.next_validators.0[0] ^= 1,
+    ];
+    for spoil in spoil {
+        let mut block = good.clone();
+        spoil(&mut block);
+        assert!(execute(&world.view, &world.rules, &block).is_err());
+    }
+    let mut emptied = good;
+    emptied.messages.clear();
+    assert!(execute(&world.view, &world.rules, &emptied).is_err());
+}
