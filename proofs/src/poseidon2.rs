@@ -18,6 +18,7 @@ mod conditions;
 mod derive;
 #[cfg(feature = "prove")]
 pub mod lanes;
+mod words;
 
 use crate::node::Node;
 use ff::PrimeField;
@@ -94,7 +95,7 @@ pub fn hash16<F: PrimeField<Repr = [u8; 32]>>(inputs: &[F; 16]) -> F {
 
 /// Compresses eight nodes to one: the step of every tree.
 pub fn hash8_nodes(children: &[Node; 8]) -> Node {
-    Node::from_scalar(&hash8(&children.map(|child| child.to_scalar::<Native>())))
+    words::hash8(children)
 }
 
 /// Compresses each family of eight: a whole level of a tree.
@@ -107,13 +108,13 @@ pub fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
 
 /// Compresses sixteen nodes to one: the step of a label.
 pub fn hash16_nodes(inputs: &[Node; 16]) -> Node {
-    Node::from_scalar(&hash16(&inputs.map(|input| input.to_scalar::<Native>())))
+    words::hash16(inputs)
 }
 
-/// The scalar that native hashing uses: assembly where it is compiled in.
+/// The scalar of native arithmetic: assembly where it is compiled in.
 #[cfg(feature = "prove")]
 pub(crate) type Native = blstrs::Scalar;
-/// The scalar that native hashing uses: pure Rust in a build that only verifies.
+/// The scalar of native arithmetic: pure Rust in a build that only verifies.
 #[cfg(not(feature = "prove"))]
 pub(crate) type Native = bls12_381::Scalar;
 
@@ -320,6 +321,26 @@ mod tests {
             let half: [Node; 8] = input[..8].try_into().unwrap();
             let pure = hash8(&half.map(|n| n.to_scalar::<Scalar>()));
             prop_assert_eq!(hash8_nodes(&half), Node::from_scalar(&pure));
+        }
+    }
+
+    #[test]
+    fn native_hashing_holds_at_the_extremes_of_the_field() {
+        let largest = Node::from_scalar(&-Scalar::one());
+        for mask in [0u32, 1, 2, 0x8000, 0x5555, 0x00ff, 0xfffe, 0xffff] {
+            let place = |i: usize| {
+                if mask >> i & 1 == 1 {
+                    largest
+                } else {
+                    Node::ZERO
+                }
+            };
+            let input: [Node; 16] = std::array::from_fn(place);
+            let pure = hash16(&input.map(|n| n.to_scalar::<Scalar>()));
+            assert_eq!(hash16_nodes(&input), Node::from_scalar(&pure), "{mask:x}");
+            let half: [Node; 8] = std::array::from_fn(place);
+            let pure = hash8(&half.map(|n| n.to_scalar::<Scalar>()));
+            assert_eq!(hash8_nodes(&half), Node::from_scalar(&pure), "{mask:x}");
         }
     }
 
