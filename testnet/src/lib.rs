@@ -24,6 +24,7 @@ pub use parameters::default_folder as parameters_folder;
 pub use peaks::Peaks;
 pub use process::{STOP_WITH, stop_with_parent};
 pub use record::Role;
+pub use tree::{Content, Entry, Tree};
 pub use view::{
     AccountLine, DealSetView, DealView, LedgerView, ProcessView, ProviderView, SectorView,
     TestnetView,

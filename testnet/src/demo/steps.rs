@@ -401,7 +401,10 @@ impl Demo<'_> {
             if let Some(fallen) = self.testnet()?.fallen() {
                 return Err(fallen.into());
             }
-            if let Some(deal) = view.deals().find(|deal| matches!(deal.state, "failed" | "broken")) {
+            if let Some(deal) = view
+                .deals()
+                .find(|deal| matches!(deal.state, "failed" | "broken"))
+            {
                 return Err(broken(format!(
                     "the deal of shard {} with provider {} is {}",
                     deal.shard, deal.provider, deal.state
