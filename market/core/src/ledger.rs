@@ -291,7 +291,7 @@ impl Provider {
 
     /// What of that nothing has locked.
     pub(crate) fn free(&self) -> Result<Amount, Stop> {
-        Ok(self.holds()?.saturating_sub(self.locked))
+        Ok(crate::quote::free_collateral(self)?)
     }
 
     /// Locks collateral that is free.

@@ -127,8 +127,8 @@ mod tests {
             let root = root(&items);
             for index in 0..u32::from(count) {
                 let proof = Membership::prove(&items, index).unwrap();
-                for (other, item) in items.iter().enumerate() {
-                    assert_eq!(proof.holds(root, item), other as u32 == index);
+                for (other, item) in (0u32..).zip(&items) {
+                    assert_eq!(proof.holds(root, item), other == index);
                 }
                 for (count, index) in [
                     (proof.count, (index + 1) % proof.count),

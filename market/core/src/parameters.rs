@@ -215,8 +215,15 @@ impl Parameters {
                 "rewards vest over 1 to 1024 periods",
             ),
             (
-                economy.deal_weight_tenths >= 10,
-                "a byte under a deal weighs at least an empty one",
+                (10..=1000).contains(&economy.deal_weight_tenths),
+                "a byte under a deal weighs 1 to 100 times an empty one",
+            ),
+            (
+                economy
+                    .amounts()
+                    .iter()
+                    .all(|amount| *amount <= Self::MAX_AMOUNT),
+                "no amount is above 2^80 grains, so that no product leaves the numbers",
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -226,6 +233,7 @@ impl Parameters {
     }
 
     const MAX_VESTING: u64 = 1024;
+    const MAX_AMOUNT: Amount = Amount(1 << 80);
 
     /// The circuits that these parameters need keys for.
     pub fn circuits(&self) -> Vec<CircuitId> {
@@ -258,6 +266,23 @@ impl Parameters {
 }
 
 impl Economy {
+    fn amounts(&self) -> [Amount; 12] {
+        [
+            self.minimum_fee,
+            self.fee_per_kib,
+            self.collateral_per_gib,
+            self.deal_collateral_per_gib,
+            self.minimum_collateral,
+            self.seal_deposit,
+            self.embed_deposit,
+            self.opening_deposit,
+            self.fault_fee_per_gib,
+            self.missed_fee_per_gib,
+            self.reward_per_period,
+            self.reward_cap_per_gib,
+        ]
+    }
+
     fn dev() -> Self {
         Self {
             minimum_fee: Amount(1_000_000),
@@ -288,7 +313,8 @@ mod tests {
     #[test]
     fn the_dev_parameters_fit_together_and_broken_ones_are_named() {
         assert_eq!(Parameters::dev().check(), Ok(()));
-        let broken: [(&str, fn(&mut Parameters)); 5] = [
+        type Spoil = fn(&mut Parameters);
+        let broken: [(&str, Spoil); 7] = [
             ("deadlines", |p| p.deadlines = 7),
             ("classes", |p| p.classes.clear()),
             ("delay", |p| p.beacon_delay = Blocks(30)),
@@ -296,6 +322,8 @@ mod tests {
                 p.economy.collateral_per_gib = Amount::hold(1)
             }),
             ("pieces", |p| p.piece_levels = 5),
+            ("amounts", |p| p.economy.reward_per_period = Amount(1 << 81)),
+            ("weight", |p| p.economy.deal_weight_tenths = 1001),
         ];
         for (name, spoil) in broken {
             let mut parameters = Parameters::dev();

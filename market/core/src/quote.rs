@@ -2,6 +2,7 @@
 
 use crate::message::{DealSetProposal, Message, SignedMessage, Unencodable, encode};
 use crate::parameters::{Economy, Parameters};
+use crate::state::Provider;
 use crate::units::{Amount, ByteCount, Periods, Signature};
 use holdfast_proofs::sector::SectorClass;
 
@@ -125,6 +126,22 @@ pub fn sector_collateral(economy: &Economy, class: SectorClass) -> Result<Amount
 /// A product beyond the numbers.
 pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, Unpayable> {
     per_gib(economy.deal_collateral_per_gib, length)
+}
+
+/// What of a provider's collateral (and of what vests for it) nothing has locked: what it can still
+/// seal, embed and accept with. A receipt beyond this is a promise that cannot be kept.
+///
+/// # Errors
+/// A sum beyond the numbers.
+pub fn free_collateral(provider: &Provider) -> Result<Amount, Unpayable> {
+    provider
+        .vesting
+        .iter()
+        .try_fold(provider.collateral, |sum, vesting| {
+            sum.checked_add(vesting.amount)
+        })
+        .map(|holds| holds.saturating_sub(provider.locked))
+        .ok_or(Unpayable)
 }
 
 /// Collateral that a provider needs to seal so many sectors of a class and fill them with deals.

@@ -87,6 +87,10 @@ impl Rules {
     }
 }
 
+/// The most that a genesis may give out: far above any use, and far enough below the end of the
+/// numbers that no price, share or reward of the rules can pass it.
+const MAX_GENESIS: Amount = Amount(1 << 100);
+
 /// The state at height 0.
 ///
 /// # Errors
@@ -99,6 +103,7 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
     for balance in &genesis.balances {
         minted = minted
             .checked_add(balance.amount)
+            .filter(|sum| *sum <= MAX_GENESIS)
             .ok_or(GenesisError::Balances)?;
         if accounts.insert(balance.account, balance.amount).is_some() {
             return Err(GenesisError::Balances);

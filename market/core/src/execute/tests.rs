@@ -11,6 +11,7 @@
 mod account;
 mod deadline;
 mod deal;
+mod economy;
 mod embed;
 mod opening;
 mod promise;
