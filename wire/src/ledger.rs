@@ -8,7 +8,8 @@ pub mod types;
 
 pub use sender::{SendError, Sender};
 pub use types::{
-    AccountView, ApiError, BeaconView, LedgerStatus, MessageStatus, ProviderDeal, Submitted,
+    AccountView, ApiError, BeaconView, LedgerStatus, MessageStatus, ProvenState, ProviderDeal,
+    Submitted,
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
@@ -302,6 +303,15 @@ impl LedgerClient {
     /// As [`LedgerClient::status`].
     pub async fn supply(&self) -> Result<Supply, LedgerError> {
         self.json("/v1/supply").await
+    }
+
+    /// The state object under a key ([`holdfast_market_core::keys`]), or its absence, with what shows
+    /// it under the state root.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn state(&self, key: &[u8]) -> Result<ProvenState, LedgerError> {
+        self.json(&format!("/v1/proofs/{}", hex::encode(key))).await
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, LedgerError> {

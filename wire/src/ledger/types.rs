@@ -3,8 +3,10 @@
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::message::ShardTerms;
 use holdfast_market_core::state::Deal;
+use holdfast_market_core::tree::StateProof;
 use holdfast_market_core::units::{
     Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot,
+    TreeRoot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +86,42 @@ pub struct ProviderDeal {
     pub deal: Deal,
 }
 
+/// `GET /v1/proofs/{key}`: a state object with what shows it under the state root.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProvenState {
+    /// After which block; the next header carries the root.
+    pub height: Height,
+    /// The state tree's root after that block.
+    pub state_root: TreeRoot,
+    /// The object's DAG-CBOR; none where the ledger has no such object.
+    #[serde(with = "optional_hex")]
+    pub value: Option<Vec<u8>>,
+    /// To be checked with [`holdfast_market_core::tree::is_shown`].
+    pub proof: StateProof,
+}
+
 /// The body of every failing answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
     /// One sentence.
     pub error: String,
+}
+
+mod optional_hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(hex::encode).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(hex::decode).transpose().map_err(Error::custom)
+    }
 }
