@@ -4,6 +4,8 @@
 mod answer;
 mod messages;
 mod objects;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answer::{Failure, blocking, parse};
 

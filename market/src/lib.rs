@@ -4,6 +4,7 @@
 //! an ordering engine on one side and asked by the API on the other.
 
 pub mod api;
+pub mod audit;
 mod explorer;
 pub mod history;
 pub mod ledger;

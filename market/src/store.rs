@@ -5,6 +5,8 @@
 //! moment the folder holds exactly the blocks whose commit was acknowledged, or one more.
 
 pub mod columns;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use view::StateView;
@@ -25,7 +27,7 @@ pub const FORMAT: &str = "holdfast market store 1";
 
 /// Old tree nodes are kept for so many heights, so that a proof asked for at the head stays
 /// answerable while the head moves on.
-const TREE_HISTORY: u64 = 128;
+const TREE_HISTORY: u64 = 64;
 
 /// Stale tree nodes deleted with one block, so that the work of a commit stays bounded.
 const PRUNE_PER_BLOCK: usize = 20_000;
@@ -116,6 +118,7 @@ pub struct Commit<'a> {
 /// The database of one ledger.
 pub struct Store {
     folder: PathBuf,
+    network: NetworkId,
     db: DB,
     // Declared after the database: the folder is let go when the database is closed.
     _held: Option<DataFolder>,
@@ -147,6 +150,7 @@ impl Store {
         })?;
         let store = Self {
             folder: folder.into(),
+            network,
             db,
             _held: Some(held),
         };
@@ -179,6 +183,7 @@ impl Store {
         })?;
         let store = Self {
             folder: folder.into(),
+            network,
             db,
             _held: None,
         };
@@ -189,9 +194,9 @@ impl Store {
         Ok(store)
     }
 
-    /// The folder that it lies in.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Of which network it is.
+    pub fn network(&self) -> NetworkId {
+        self.network
     }
 
     fn begin(&self, network: NetworkId, genesis: &GenesisState) -> Result<(), StoreError> {

@@ -16,12 +16,27 @@ use holdfast_market_core::quote;
 use holdfast_market_core::units::{Address, Amount, Height};
 use holdfast_proofs::keys::VerifyingKeys;
 use rand_core::SeedableRng;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// Where a network's market keeps its data.
+pub enum Folder {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Given(folder) => folder,
+        }
+    }
+}
 
 /// A network and a folder for its market.
 pub struct Network {
-    pub folder: TempDir,
+    pub folder: Folder,
     pub genesis: Genesis,
     pub verifying_keys: VerifyingKeys,
     /// Holds a million HOLD.
@@ -33,7 +48,17 @@ impl Network {
     pub fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut random = rand_chacha::ChaCha20Rng::seed_from_u64(1);
-        let validator = ValidatorKeys::create(folder.path(), &mut random).unwrap();
+        ValidatorKeys::create(folder.path(), &mut random).unwrap();
+        Self::with(name, Folder::Own(folder))
+    }
+
+    /// The network of that name whose folder another process made.
+    pub fn in_folder(name: &str, folder: &Path) -> Self {
+        Self::with(name, Folder::Given(folder.into()))
+    }
+
+    fn with(name: &str, folder: Folder) -> Self {
+        let validator = ValidatorKeys::load(folder.path()).unwrap();
         let rich = SigningKey::from_bytes(&[42; 32]);
         let parameters = Parameters {
             block_interval_ms: 20,

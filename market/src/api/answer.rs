@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use holdfast_market_core::admit::AdmitError;
 use holdfast_market_core::message::{Undecodable, Unencodable};
+use holdfast_market_core::refusal::Refusal;
 use holdfast_market_core::view::ViewError;
 use holdfast_wire::ledger::ApiError;
 use serde::de::DeserializeOwned;
@@ -116,6 +117,9 @@ impl From<BytesRejection> for Failure {
 impl From<SubmitError> for Failure {
     fn from(error: SubmitError) -> Self {
         match &error {
+            SubmitError::Admit(AdmitError::Refused(
+                Refusal::NonceUsed { .. } | Refusal::NonceGap { .. },
+            )) => Self::new(StatusCode::CONFLICT, error.to_string()),
             SubmitError::Admit(AdmitError::Refused(_)) => Self::bad(error.to_string()),
             SubmitError::Admit(AdmitError::State(error)) => Self::inside(error),
             SubmitError::Pool(PoolRefusal::Full) => {

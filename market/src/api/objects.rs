@@ -8,13 +8,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use holdfast_market_core::query;
 use holdfast_market_core::state::{Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
-use holdfast_market_core::tree::StateProof;
-use holdfast_market_core::units::{
-    Address, DealId, Height, PackId, ProviderId, SectorId, SectorNumber, TreeRoot,
-};
+use holdfast_market_core::units::{Address, DealId, PackId, ProviderId, SectorId, SectorNumber};
 use holdfast_market_core::view::ReadView;
-use holdfast_wire::ledger::{AccountView, ProviderDeal};
-use serde::{Deserialize, Serialize};
+use holdfast_wire::ledger::{AccountView, ProvenState, ProviderDeal};
+use serde::Deserialize;
 
 /// The longest list in one answer; `after` asks for the next.
 const LONGEST_LIST: usize = 1_000;
@@ -220,23 +217,10 @@ pub async fn supply(State(shared): State<Shared>) -> Answer<Supply> {
     blocking(&shared, |ledger| Ok(Json(query::supply(&ledger.view())?))).await
 }
 
-/// A state object under its key, with what shows that the state root holds it.
-#[derive(Serialize)]
-pub struct ProofView {
-    /// The height after which the state root is meant; the next header carries it.
-    height: Height,
-    /// The root.
-    state_root: TreeRoot,
-    /// The object's DAG-CBOR in hexadecimal; none where the key is absent.
-    value: Option<String>,
-    /// The tree's siblings and leaf.
-    proof: StateProof,
-}
-
 /// The longest state key.
 const LONGEST_KEY: usize = 256;
 
-pub async fn proof(State(shared): State<Shared>, Path(key): Path<String>) -> Answer<ProofView> {
+pub async fn proof(State(shared): State<Shared>, Path(key): Path<String>) -> Answer<ProvenState> {
     if key.len() > LONGEST_KEY * 2 {
         return Err(Failure::bad("a state key is not that long"));
     }
@@ -244,10 +228,10 @@ pub async fn proof(State(shared): State<Shared>, Path(key): Path<String>) -> Ans
         .map_err(|_| Failure::bad("a state key is given in hexadecimal, two digits a byte"))?;
     blocking(&shared, move |ledger| {
         let proven = ledger.prove(&key)?;
-        Ok(Json(ProofView {
+        Ok(Json(ProvenState {
             height: proven.height,
             state_root: proven.state_root,
-            value: proven.value.map(hex::encode),
+            value: proven.value,
             proof: proven.proof,
         }))
     })
