@@ -1,5 +1,6 @@
 //! The command groups, one file each.
 
+pub mod audit;
 pub mod market;
 pub mod params;
 pub mod testnet;

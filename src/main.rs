@@ -27,6 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Audit(commands::audit::AuditArgs),
     Market(commands::market::MarketArgs),
     Params(commands::params::ParamsArgs),
     Testnet(commands::testnet::TestnetArgs),
@@ -34,6 +35,7 @@ enum Command {
 
 async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
+        Command::Audit(args) => commands::audit::run(args, output).await,
         Command::Market(args) => commands::market::run(args, output).await,
         Command::Params(args) => commands::params::run(args, output).await,
         Command::Testnet(args) => commands::testnet::run(args, output).await,

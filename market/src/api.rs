@@ -84,6 +84,14 @@ pub fn router(ledger: Arc<Ledger>, stop: watch::Receiver<bool>) -> Router {
 
 /// Bounds the time of every request, and how many are worked on at once.
 async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    // A body that says it is too long is refused before any of it is read; one that does not say
+    // so is cut at the limit.
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|text| text.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length| length > messages::LONGEST_BODY) {
+        let sentence = format!("a message has at most {} bytes", messages::LONGEST_BODY);
+        return Failure::new(StatusCode::PAYLOAD_TOO_LARGE, sentence).into_response();
+    }
     let waits = request.uri().path() == "/v1/wait";
     let answered = async {
         // A long poll works on nothing; connections are bounded by the server.

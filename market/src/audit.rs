@@ -3,6 +3,8 @@
 //! says of itself. Trusts the genesis alone.
 
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use source::Source;
 
@@ -15,9 +17,11 @@ use holdfast_market_core::rules::GenesisError;
 use holdfast_market_core::state::Supply;
 use holdfast_market_core::units::{BlockId, Blocks, Height, NetworkId, TreeRoot};
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::proof::Circuit;
 use holdfast_wire::ledger::LedgerError as ClientError;
 use serde::Serialize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bytes of one Groth16 proof.
@@ -69,14 +73,48 @@ pub struct ProofFigures {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Seconds that this took.
+    pub seconds: f64,
 }
 
 impl ProofFigures {
-    fn of(count: u64) -> Self {
+    fn of(count: u64, spent: Duration) -> Self {
         Self {
             count,
             bytes: count.saturating_mul(PROOF_BYTES),
+            seconds: spent.as_secs_f64(),
         }
+    }
+}
+
+/// Time spent on verifying, by circuit: seal, embed, spacetime.
+#[derive(Default)]
+struct Stopwatch([AtomicU64; 3]);
+
+impl Stopwatch {
+    fn of(&self, circuit: Circuit) -> &AtomicU64 {
+        let [seal, embed, spacetime] = &self.0;
+        match circuit {
+            Circuit::Seal => seal,
+            Circuit::Embed => embed,
+            Circuit::Spacetime => spacetime,
+        }
+    }
+
+    fn spent(&self, circuit: Circuit) -> Duration {
+        Duration::from_nanos(self.of(circuit).load(Ordering::Relaxed))
+    }
+
+    /// What tells it of each verification.
+    fn watch(self: &Arc<Self>) -> holdfast_proofs::verify::Watch {
+        let watch = Arc::clone(self);
+        Box::new(move |circuit, _| {
+            let (watch, started) = (Arc::clone(&watch), Instant::now());
+            Box::new(move || {
+                let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                watch.of(circuit).fetch_add(spent, Ordering::Relaxed);
+            })
+        })
     }
 }
 
@@ -91,12 +129,13 @@ pub struct ProofsByKind {
     pub spacetime: ProofFigures,
 }
 
-impl From<ProofTally> for ProofsByKind {
-    fn from(tally: ProofTally) -> Self {
+impl ProofsByKind {
+    fn new(tally: ProofTally, watch: &Stopwatch) -> Self {
+        let figures = |count, circuit| ProofFigures::of(count, watch.spent(circuit));
         Self {
-            seal: ProofFigures::of(tally.seal),
-            embed: ProofFigures::of(tally.embed),
-            spacetime: ProofFigures::of(tally.spacetime),
+            seal: figures(tally.seal, Circuit::Seal),
+            embed: figures(tally.embed, Circuit::Embed),
+            spacetime: figures(tally.spacetime, Circuit::Spacetime),
         }
     }
 }
@@ -129,7 +168,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    fn new(report: AuditReport, spent: Duration) -> Self {
+    fn new(report: AuditReport, run: &Stopwatch, spent: Duration) -> Self {
         Self {
             network: report.network,
             height: report.height,
@@ -137,7 +176,7 @@ impl Audit {
             state_root: report.state_root,
             done: report.done,
             refused: report.refused,
-            proofs: report.proofs.into(),
+            proofs: ProofsByKind::new(report.proofs, run),
             conserved: report.supply.balances_out(),
             supply: report.supply,
             seconds: spent.as_secs_f64(),
@@ -164,8 +203,11 @@ pub async fn audit(
     if found != expected {
         return Err(AuditError::OtherNetwork { found, expected });
     }
+    let stopwatch = Arc::new(Stopwatch::default());
+    let mut replay = Replay::new(genesis, verifying_keys)?;
+    replay.watch(stopwatch.watch());
     let mut run = Run {
-        replay: Replay::new(genesis, verifying_keys)?,
+        replay,
         height: Height(0),
         proofs: 0,
         spent: Duration::ZERO,
@@ -180,7 +222,7 @@ pub async fn audit(
         run = run.up_to(&source, claim.height).await?;
     }
     source.compare(&claim, &run.replay)?;
-    Ok(Audit::new(run.replay.finish()?, run.spent))
+    Ok(Audit::new(run.replay.finish()?, &stopwatch, run.spent))
 }
 
 /// A replay under way.

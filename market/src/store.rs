@@ -6,7 +6,7 @@
 
 pub mod columns;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use view::StateView;

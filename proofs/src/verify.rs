@@ -91,9 +91,15 @@ pub enum VerifyError {
     Disagreement,
 }
 
+/// Told of each verification before it runs: of which circuit, and how many proofs. What it gives
+/// back is called when the verification is done. So a caller with a clock can time the work; this
+/// crate has none.
+pub type Watch = Box<dyn Fn(Circuit, usize) -> Box<dyn FnOnce()> + Send + Sync>;
+
 /// The keys of a network, ready for use.
 pub struct Verifier {
     digest: [u8; 32],
+    watch: Option<Watch>,
     pure: Keys<bls12_381::Bls12>,
     #[cfg(feature = "prove")]
     blst: Keys<blstrs::Bls12>,
@@ -107,10 +113,33 @@ impl Verifier {
     pub fn from_keys(keys: &VerifyingKeys) -> Result<Self, KeyError> {
         Ok(Self {
             digest: keys.digest(),
+            watch: None,
             pure: Keys::read(keys)?,
             #[cfg(feature = "prove")]
             blst: Keys::read(keys)?,
         })
+    }
+
+    /// Has every verification in pure Rust from now on told to `watch`.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+    }
+
+    fn watched<T>(
+        &self,
+        statement: Option<&Statement>,
+        proofs: usize,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let done = match (&self.watch, statement) {
+            (Some(watch), Some(statement)) => Some(watch(statement.circuit(), proofs)),
+            _ => None,
+        };
+        let result = work();
+        if let Some(done) = done {
+            done();
+        }
+        result
     }
 
     /// Challenges in one proof of that circuit and class, where there is a key.
@@ -125,15 +154,22 @@ impl Verifier {
     /// # Errors
     /// The reason why they do not.
     pub fn verify(&self, statement: &Statement, proofs: &[ProofBytes]) -> Result<(), VerifyError> {
-        self.pure.verify(statement, proofs)
+        self.watched(Some(statement), proofs.len(), || {
+            self.pure.verify(statement, proofs)
+        })
     }
 
-    /// Verifies many statements at once, in pure Rust; one answer for each.
+    /// Verifies many statements at once, in pure Rust; one answer for each. A watch is told of the
+    /// first one's circuit: a message proves statements of one kind.
     pub fn verify_batch(
         &self,
         batch: &[(Statement, Vec<ProofBytes>)],
     ) -> Vec<Result<(), VerifyError>> {
-        self.pure.verify_batch(&self.digest, batch)
+        let proofs = batch.iter().map(|(_, proofs)| proofs.len()).sum();
+        let first = batch.first().map(|(statement, _)| statement);
+        self.watched(first, proofs, || {
+            self.pure.verify_batch(&self.digest, batch)
+        })
     }
 
     /// As [`Self::verify`], with blstrs.

@@ -12,6 +12,7 @@ use crate::tree::MemoryTree;
 use crate::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use crate::view::{MemoryView, ViewError};
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::verify::Watch;
 use serde::{Deserialize, Serialize};
 
 /// Blocks from one full recount of the books to the next; every block's own movements are checked
@@ -152,6 +153,16 @@ impl Replay {
             messages: execution.outcomes.len(),
             proofs: execution.proofs,
         })
+    }
+
+    /// Has every proof's verification told to `watch`: a caller with a clock can time it.
+    pub fn watch(&mut self, watch: Watch) {
+        self.rules.verifier.watch(watch);
+    }
+
+    /// The state tree's root after the last block.
+    pub fn state_root(&self) -> TreeRoot {
+        self.state_root
     }
 
     /// The state after the last block.

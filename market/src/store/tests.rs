@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Opens the database behind the store's back.
-fn spoil(
+pub(crate) fn spoil(
     folder: &Path,
     column: Column,
     key: &[u8],
