@@ -170,11 +170,6 @@ impl Replay {
         &self.view
     }
 
-    /// The state tree's root after the last block.
-    pub fn state_root(&self) -> TreeRoot {
-        self.state_root
-    }
-
     fn recount(&self) -> Result<Supply, Finding> {
         let chain = query::chain(&self.view);
         let height = chain.map_or(Height(0), |chain| chain.height);
