@@ -1,0 +1,327 @@
+//! Measures hashing, sealing, proving and verifying on this machine, and prints JSON rows of
+//! `{name, value, unit, conditions}`. `./dev figures proofs` runs it.
+//!
+//! Everything is the development network's: 8 MiB, 2 seal challenges a proof, 8 embed challenges,
+//! 16 leaves. Times in `s` and `ms` are wall-clock; `core_s` is processor time of all threads.
+
+use holdfast_proofs::challenge::{embed_rho, seal_challenges, spacetime_challenges};
+use holdfast_proofs::circuit::shape;
+use holdfast_proofs::embed::GroupData;
+use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::node::Node;
+use holdfast_proofs::params::Parameters;
+use holdfast_proofs::poseidon2::lanes::{Row, hash8_lanes, hash16_lanes, kernel};
+use holdfast_proofs::poseidon2::{hash8_nodes, hash16_nodes};
+use holdfast_proofs::proof::{CircuitId, ProofBytes};
+use holdfast_proofs::prove::{prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
+use holdfast_proofs::seal::seal;
+use holdfast_proofs::sealed::Sealed;
+use holdfast_proofs::sector::{Group, LAYERS, Position, SectorClass};
+use holdfast_proofs::statement::{
+    EmbedChallenge, EmbedStatement, SealStatement, SpacetimeStatement, Statement,
+};
+use holdfast_proofs::verify::Verifier;
+use std::array::from_fn;
+use std::error::Error;
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+const CLASS: SectorClass = SectorClass::Mib8;
+/// Proofs in the measured batches.
+const BATCH: usize = 48;
+
+/// The rows as they are measured.
+struct Figures {
+    rows: Vec<serde_json::Value>,
+    machine: String,
+}
+
+impl Figures {
+    fn row(&mut self, name: &str, value: f64, unit: &str, conditions: &str) {
+        eprintln!("{name}: {value:.3} {unit}");
+        let conditions = format!("{conditions}; {}", self.machine);
+        self.rows.push(serde_json::json!({
+            "name": name, "value": value, "unit": unit, "conditions": conditions,
+        }));
+    }
+}
+
+/// Processor seconds of this process so far, all threads.
+fn core_seconds() -> Result<f64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no process name")?;
+    // User and system time are the 12th and 13th fields after the name, in hundredths.
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
+/// The process's largest resident size since the last reset, in MiB.
+fn peak_mib() -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .ok_or("no VmHWM")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn reset_peak() -> Result<(), Box<dyn Error>> {
+    Ok(std::fs::write("/proc/self/clear_refs", "5")?)
+}
+
+/// Microseconds that one of `count` calls takes, the best of three rounds.
+fn microseconds(count: u32, mut call: impl FnMut()) -> f64 {
+    (0..3)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..count {
+                call();
+            }
+            start.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+fn hashes(figures: &mut Figures) {
+    let node = |i: usize| Node::derive("holdfast figures", &[&i.to_le_bytes()]);
+    let eight: [Node; 8] = from_fn(node);
+    let sixteen: [Node; 16] = from_fn(node);
+    let eights: [Row; 8] = from_fn(|i| from_fn(|lane| node(8 * i + lane)));
+    let sixteens: [Row; 16] = from_fn(|i| from_fn(|lane| node(8 * i + lane)));
+    let lanes = format!("one core, {}, a hash of the eight", kernel());
+    let value = microseconds(2000, || {
+        black_box(hash8_lanes(black_box(&eights)));
+    });
+    figures.row("hash8_us", value / 8.0, "us", &lanes);
+    let value = microseconds(2000, || {
+        black_box(hash16_lanes(black_box(&sixteens)));
+    });
+    figures.row("hash16_us", value / 8.0, "us", &lanes);
+    let scalar = "one core, scalar, one at a time";
+    let value = microseconds(2000, || {
+        black_box(hash8_nodes(black_box(&eight)));
+    });
+    figures.row("hash8_scalar_us", value, "us", scalar);
+    let value = microseconds(2000, || {
+        black_box(hash16_nodes(black_box(&sixteen)));
+    });
+    figures.row("hash16_scalar_us", value, "us", scalar);
+}
+
+/// Runs and reports a proof: wall-clock, processor time, peak memory.
+fn proof<T>(
+    figures: &mut Figures,
+    name: &str,
+    conditions: &str,
+    prove: impl FnOnce() -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    reset_peak()?;
+    let (cores, start) = (core_seconds()?, Instant::now());
+    let made = prove()?;
+    let wall = start.elapsed().as_secs_f64();
+    let cores = core_seconds()? - cores;
+    figures.row(&format!("{name}_prove_s"), wall, "s", conditions);
+    figures.row(&format!("{name}_prove_core_s"), cores, "core_s", conditions);
+    figures.row(
+        &format!("{name}_prove_peak_mib"),
+        peak_mib()?,
+        "MiB",
+        "VmHWM of the process, parameters included",
+    );
+    Ok(made)
+}
+
+fn verifying(
+    figures: &mut Figures,
+    verifier: &Verifier,
+    name: &str,
+    statement: &Statement,
+    proofs: &[ProofBytes],
+) -> Result<(), Box<dyn Error>> {
+    verifier.verify_both(statement, proofs)?;
+    let pure = microseconds(10, || {
+        let _ = black_box(verifier.verify(statement, proofs));
+    });
+    figures.row(
+        &format!("{name}_verify_bls12_381_ms"),
+        pure / 1e3,
+        "ms",
+        "one proof, one core",
+    );
+    let blst = microseconds(10, || {
+        let _ = black_box(verifier.verify_blst(statement, proofs));
+    });
+    figures.row(
+        &format!("{name}_verify_blstrs_ms"),
+        blst / 1e3,
+        "ms",
+        "one proof, one core",
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut figures = Figures {
+        rows: Vec::new(),
+        machine: format!(
+            "{} processors, load {} at the start",
+            std::thread::available_parallelism()?,
+            load.split(' ').next().unwrap_or("unknown")
+        ),
+    };
+    hashes(&mut figures);
+
+    let folder = tempfile::tempdir()?;
+    let replica = ReplicaId::derive(&ReplicaSeed {
+        network: [0; 32],
+        class: CLASS,
+        provider: 1,
+        number: 1,
+        ticket: [0; 32],
+    });
+    let beacon = [5; 32];
+    let sectors_per_gib = (1u64 << 30) as f64 / CLASS.bytes() as f64;
+    let labels = LAYERS as u64 * CLASS.nodes();
+    let start = core_seconds()?;
+    let mut labelled = None;
+    let commitment = seal(
+        folder.path(),
+        CLASS,
+        replica,
+        NonZeroUsize::MIN,
+        &mut |progress| {
+            if progress.done >= labels && labelled.is_none() {
+                labelled = core_seconds().ok();
+            }
+        },
+    )?;
+    let sealing = format!("8 MiB sealed, 8 layers, one core, {}", kernel());
+    let label = labelled.ok_or("sealing reported no progress")? - start;
+    figures.row(
+        "label_core_s_per_gib",
+        label * sectors_per_gib,
+        "core_s/GiB",
+        &sealing,
+    );
+    figures.row(
+        "seal_core_s_per_gib",
+        (core_seconds()? - start) * sectors_per_gib,
+        "core_s/GiB",
+        &format!("{sealing}, columns, trees and files included"),
+    );
+
+    let ids = [
+        CircuitId::seal(CLASS, 2),
+        CircuitId::embed(CLASS, 8),
+        CircuitId::spacetime(CLASS),
+    ];
+    let names = [
+        "seal_constraints_per_challenge",
+        "embed_constraints_per_challenge",
+        "spacetime_constraints_per_leaf",
+    ];
+    for (id, name) in ids.into_iter().zip(names) {
+        let each = shape(id)?.constraints as f64 / f64::from(id.per_proof);
+        figures.row(name, each, "constraints", &format!("circuit {id}"));
+    }
+    let (cores, start) = (core_seconds()?, Instant::now());
+    let [seal_parameters, embed_parameters, spacetime_parameters] =
+        ids.map(|id| Parameters::create(id, &mut rand::rngs::OsRng));
+    let all = "the three circuits of the development network";
+    figures.row("parameters_s", start.elapsed().as_secs_f64(), "s", all);
+    figures.row("parameters_core_s", core_seconds()? - cores, "core_s", all);
+    let parameters = [seal_parameters?, embed_parameters?, spacetime_parameters?];
+    let keys: VerifyingKeys = parameters
+        .iter()
+        .map(|parameters| (parameters.id(), parameters.verifying_key()))
+        .collect();
+    let verifier = Verifier::from_keys(&keys)?;
+    let [for_seal, for_embed, for_spacetime] = &parameters;
+    let mut rng = rand::rngs::OsRng;
+
+    let mut sealed = Sealed::open(folder.path(), CLASS, replica)?;
+    let statement = SealStatement {
+        class: CLASS,
+        replica,
+        columns: commitment.columns,
+        keys: commitment.keys,
+        challenges: seal_challenges(&beacon, replica, CLASS, 2),
+    };
+    let made = proof(&mut figures, "seal", "2 challenges, 8 MiB", || {
+        Ok(prove_seal(for_seal, &sealed, &statement, &mut rng)?)
+    })?;
+    let seal_statement = Statement::Seal(statement);
+    verifying(&mut figures, &verifier, "seal", &seal_statement, &made)?;
+
+    let group = Group::new(17).ok_or("no group 17")?;
+    let data_root = sealed.stage(GroupData::new(CLASS, group))?;
+    let rho = embed_rho(&beacon, sealed.key_root(), data_root, group);
+    let roots = sealed.embed(group, rho)?;
+    let first = u64::from(group.index()) * CLASS.group_nodes();
+    let statement = EmbedStatement {
+        class: CLASS,
+        challenges: (0..8)
+            .map(|i| EmbedChallenge {
+                position: Position(first + 401 * i),
+                rho,
+                key_root: roots.key,
+                data_root: roots.data,
+                replica_root: roots.replica,
+            })
+            .collect(),
+    };
+    let made = proof(&mut figures, "embed", "8 challenges, 8 MiB", || {
+        Ok(prove_embed(for_embed, &sealed, &statement, &mut rng)?)
+    })?;
+    sealed.finish_embed()?;
+    let statement = Statement::Embed(statement);
+    verifying(&mut figures, &verifier, "embed", &statement, &made)?;
+
+    let statement = SpacetimeStatement {
+        class: CLASS,
+        lanes: sealed.replica_lanes(),
+        challenges: spacetime_challenges(&beacon, replica, CLASS),
+    };
+    let made = proof(&mut figures, "spacetime", "16 leaves, 8 MiB", || {
+        Ok(prove_spacetime(
+            for_spacetime,
+            &sealed,
+            &statement,
+            &mut rng,
+        )?)
+    })?;
+    let statement = Statement::Spacetime(statement);
+    verifying(&mut figures, &verifier, "spacetime", &statement, &made)?;
+
+    let batch = vec![(statement, made); BATCH];
+    let conditions = format!("a proof of {BATCH} spacetime proofs at once, one core");
+    let pure = microseconds(1, || {
+        black_box(verifier.verify_batch(&batch));
+    });
+    figures.row(
+        "batch_verify_bls12_381_ms",
+        pure / 1e3 / BATCH as f64,
+        "ms",
+        &conditions,
+    );
+    let blst = microseconds(1, || {
+        black_box(verifier.verify_batch_blst(&batch));
+    });
+    figures.row(
+        "batch_verify_blstrs_ms",
+        blst / 1e3 / BATCH as f64,
+        "ms",
+        &conditions,
+    );
+    println!("{}", serde_json::to_string_pretty(&figures.rows)?);
+    Ok(())
+}
