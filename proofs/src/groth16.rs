@@ -3,10 +3,12 @@
 
 use crate::node::Node;
 use crate::proof::ProofBytes;
-use bellman::groth16::{PreparedVerifyingKey, Proof, VerifyingKey};
-use ff::PrimeField;
-use group::{Curve, Group, GroupEncoding, prime::PrimeCurveAffine};
+use bellman::groth16::{Proof, VerifyingKey};
+use ff::{Field, PrimeField};
+use group::prime::{PrimeCurve, PrimeCurveAffine};
+use group::{Curve, Group, GroupEncoding};
 use pairing::{MillerLoopResult, MultiMillerLoop};
+use std::collections::BTreeMap;
 
 /// Why bytes are no point of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +27,13 @@ pub enum PointError {
 /// A verifying key ready for use.
 pub(crate) struct Key<E: MultiMillerLoop> {
     key: VerifyingKey<E>,
-    prepared: PreparedVerifyingKey<E>,
-    gamma: E::G2Prepared,
-    delta: E::G2Prepared,
+    /// e(alpha, beta).
+    product: E::Gt,
     beta: E::G2Prepared,
+    minus_gamma: E::G2Prepared,
+    minus_delta: E::G2Prepared,
+    /// For each public input, the constant one first: its point times 1 to 15.
+    multiples: Vec<[E::G1Affine; 15]>,
 }
 
 impl<E: MultiMillerLoop> Key<E> {
@@ -52,13 +57,51 @@ impl<E: MultiMillerLoop> Key<E> {
         if identity {
             return Err(PointError::Identity);
         }
+        let multiples = key.ic.iter().map(|point| {
+            let mut multiple = E::G1::identity();
+            std::array::from_fn(|_| {
+                multiple += *point;
+                multiple.to_affine()
+            })
+        });
         Ok(Self {
-            prepared: bellman::groth16::prepare_verifying_key(&key),
-            gamma: key.gamma_g2.into(),
-            delta: key.delta_g2.into(),
+            product: E::pairing(&key.alpha_g1, &key.beta_g2),
             beta: key.beta_g2.into(),
+            minus_gamma: (-key.gamma_g2).into(),
+            minus_delta: (-key.delta_g2).into(),
+            multiples: multiples.collect(),
             key,
         })
+    }
+
+    /// The combination of the inputs' points, that of the constant one with `constant`. All points
+    /// share their doublings: four bits of every scalar at a time, highest first.
+    fn inputs(&self, inputs: &[E::Fr], constant: E::Fr) -> E::G1
+    where
+        E::Fr: PrimeField<Repr = [u8; 32]>,
+    {
+        let scalars: Vec<[u8; 32]> = std::iter::once(&constant)
+            .chain(inputs)
+            .map(|scalar| scalar.to_repr())
+            .collect();
+        let mut sum = E::G1::identity();
+        for byte in (0..32).rev() {
+            for shift in [4, 0] {
+                for _ in 0..4 {
+                    sum = sum.double();
+                }
+                for (scalar, multiples) in scalars.iter().zip(&self.multiples) {
+                    let digit = scalar.get(byte).map_or(0, |byte| byte >> shift & 15);
+                    if let Some(multiple) = usize::from(digit)
+                        .checked_sub(1)
+                        .and_then(|index| multiples.get(index))
+                    {
+                        sum += *multiple;
+                    }
+                }
+            }
+        }
+        sum
     }
 
     /// Public inputs that the key takes, the constant one not counted.
@@ -111,9 +154,21 @@ pub(crate) struct Item<'k, E: MultiMillerLoop> {
 }
 
 impl<E: MultiMillerLoop> Item<'_, E> {
-    /// The equation of this proof alone.
-    pub(crate) fn holds(&self) -> bool {
-        bellman::groth16::verify_proof(&self.key.prepared, &self.proof, &self.inputs).is_ok()
+    /// The equation of this proof alone: e(A, B) - e(IC(x), gamma) - e(C, delta) = e(alpha, beta).
+    pub(crate) fn holds(&self) -> bool
+    where
+        E::Fr: PrimeField<Repr = [u8; 32]>,
+    {
+        if self.inputs.len() != self.key.input_count() {
+            return false;
+        }
+        let inputs = self.key.inputs(&self.inputs, E::Fr::ONE).to_affine();
+        let terms = [
+            (&self.proof.a, &self.proof.b.into()),
+            (&inputs, &self.key.minus_gamma),
+            (&self.proof.c, &self.key.minus_delta),
+        ];
+        E::multi_miller_loop(&terms).final_exponentiation() == self.key.product
     }
 }
 
@@ -122,53 +177,61 @@ pub(crate) fn scalars<F: PrimeField<Repr = [u8; 32]>>(inputs: &[Node]) -> Vec<F>
     inputs.iter().map(|input| input.to_scalar()).collect()
 }
 
-/// Whether all equations hold, by one random combination with the items' coefficients:
-/// the product over items of e(r A, B), and for each key of e(-sum r IC(x), gamma),
-/// e(-sum r C, delta) and e(-sum r alpha, beta), is one.
-pub(crate) fn all_hold<E: MultiMillerLoop>(items: &[Item<'_, E>]) -> bool {
+/// A point times a coefficient of 128 bits. Nothing here is secret.
+fn multiple<G: PrimeCurve>(point: &G::Affine, coefficient: u128) -> G {
+    (0..128).rev().fold(G::identity(), |sum, bit| {
+        let sum = sum.double();
+        if coefficient >> bit & 1 == 1 {
+            sum + point
+        } else {
+            sum
+        }
+    })
+}
+
+/// Whether all equations hold, by one random combination with the items' coefficients: the product
+/// over items of e(r A, B), and for each key of e(sum r IC(x), -gamma), e(sum r C, -delta) and
+/// e(-sum r alpha, beta), is one.
+pub(crate) fn all_hold<E>(items: &[Item<'_, E>]) -> bool
+where
+    E: MultiMillerLoop,
+    E::Fr: PrimeField<Repr = [u8; 32]>,
+{
     struct Sums<'k, E: MultiMillerLoop> {
         key: &'k Key<E>,
         inputs: Vec<E::Fr>,
+        coefficients: E::Fr,
         c: E::G1,
     }
-    let mut sums: std::collections::BTreeMap<usize, Sums<'_, E>> = Default::default();
+    let mut sums: BTreeMap<usize, Sums<'_, E>> = BTreeMap::new();
     let mut left: Vec<E::G1Affine> = Vec::with_capacity(items.len());
     let mut right: Vec<E::G2Prepared> = Vec::with_capacity(items.len());
     for item in items {
-        let coefficient = E::Fr::from_u128(item.coefficient);
-        left.push((item.proof.a * coefficient).to_affine());
-        right.push(item.proof.b.into());
-        let sum = sums.entry(item.key_number).or_insert_with(|| Sums {
-            key: item.key,
-            inputs: vec![<E::Fr as ff::Field>::ZERO; item.key.key.ic.len()],
-            c: E::G1::identity(),
-        });
         if item.inputs.len() != item.key.input_count() {
             return false;
         }
-        sum.c += item.proof.c * coefficient;
-        let one = <E::Fr as ff::Field>::ONE;
-        for (total, input) in sum
-            .inputs
-            .iter_mut()
-            .zip(std::iter::once(&one).chain(&item.inputs))
-        {
+        let coefficient = E::Fr::from_u128(item.coefficient);
+        left.push(multiple::<E::G1>(&item.proof.a, item.coefficient).to_affine());
+        right.push(item.proof.b.into());
+        let sum = sums.entry(item.key_number).or_insert_with(|| Sums {
+            key: item.key,
+            inputs: vec![E::Fr::ZERO; item.inputs.len()],
+            coefficients: E::Fr::ZERO,
+            c: E::G1::identity(),
+        });
+        sum.c += multiple::<E::G1>(&item.proof.c, item.coefficient);
+        sum.coefficients += coefficient;
+        for (total, input) in sum.inputs.iter_mut().zip(&item.inputs) {
             *total += *input * coefficient;
         }
     }
     let mut shared: Vec<(E::G1Affine, &E::G2Prepared)> = Vec::with_capacity(3 * sums.len());
     for sum in sums.values() {
-        let mut inputs = E::G1::identity();
-        for (base, scalar) in sum.key.key.ic.iter().zip(&sum.inputs) {
-            inputs += *base * *scalar;
-        }
-        // The first scalar belongs to the constant one: it is the sum of the coefficients.
-        let Some(total) = sum.inputs.first() else {
-            return false;
-        };
-        shared.push(((-inputs).to_affine(), &sum.key.gamma));
-        shared.push(((-sum.c).to_affine(), &sum.key.delta));
-        shared.push(((sum.key.key.alpha_g1 * -*total).to_affine(), &sum.key.beta));
+        let inputs = sum.key.inputs(&sum.inputs, sum.coefficients);
+        shared.push((inputs.to_affine(), &sum.key.minus_gamma));
+        shared.push((sum.c.to_affine(), &sum.key.minus_delta));
+        let alpha = sum.key.key.alpha_g1 * -sum.coefficients;
+        shared.push((alpha.to_affine(), &sum.key.beta));
     }
     let terms: Vec<(&E::G1Affine, &E::G2Prepared)> = left
         .iter()

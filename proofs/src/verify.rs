@@ -360,7 +360,11 @@ where
 
 /// Finds, in order, the items whose equations do not hold. A good batch costs one check; every bad
 /// proof costs a path of halves down to it.
-fn bisect<E: MultiMillerLoop>(items: &[Item<'_, E>], offset: usize, refused: &mut Vec<usize>) {
+fn bisect<E>(items: &[Item<'_, E>], offset: usize, refused: &mut Vec<usize>)
+where
+    E: MultiMillerLoop,
+    E::Fr: PrimeField<Repr = [u8; 32]>,
+{
     match items {
         [] => {}
         [item] => {

@@ -7,7 +7,9 @@ use crate::node::Node;
 use crate::packing::PositionBits;
 use crate::params::generate::{Trapdoor, generate};
 use crate::proof::{Circuit, ProofBytes};
-use bellman::groth16::{Parameters, create_random_proof};
+use bellman::groth16::{
+    Parameters, VerifyingKey, create_random_proof, prepare_verifying_key, verify_proof,
+};
 use ff::PrimeField;
 use pairing::MultiMillerLoop;
 use rand::SeedableRng;
@@ -24,6 +26,7 @@ where
     E: MultiMillerLoop,
     E::Fr: PrimeField<Repr = [u8; 32]>,
 {
+    let reference = VerifyingKey::<E>::read(key).unwrap();
     let key = Key::<E>::read(key).unwrap();
     let item = Item {
         key: &key,
@@ -32,7 +35,11 @@ where
         inputs: scalars(public),
         coefficient: 1,
     };
-    item.holds()
+    // `bellman`'s own verification, which ours must equal.
+    let prepared = prepare_verifying_key(&reference);
+    let expected = verify_proof(&prepared, &item.proof, &item.inputs).is_ok();
+    assert_eq!(item.holds(), expected);
+    expected
 }
 
 impl Prover {
