@@ -300,7 +300,7 @@ async fn an_assistant_that_cannot_is_named() {
         panic!("{result:?}");
     };
     assert_eq!(node, assistant.node);
-    assert!(matches!(source, CallError::Unreachable { .. }), "{source}");
+    assert!(matches!(*source, CallError::Unreachable { .. }), "{source}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

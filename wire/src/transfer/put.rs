@@ -68,7 +68,7 @@ pub enum PutError {
         /// Which.
         node: NodeKey,
         /// How.
-        source: CallError,
+        source: Box<CallError>,
     },
     /// A value that DAG-CBOR cannot carry.
     #[error(transparent)]
@@ -206,7 +206,7 @@ pub async fn assisted_put(
     let checked = Checked::new(peers, plan)?;
     let failed = |source: CallError| PutError::Assistant {
         node: assistant.node,
-        source,
+        source: Box::new(source),
     };
     let request = Request::AssistPut(AssistPut {
         header: plan.header.clone(),
