@@ -63,8 +63,11 @@ pub(crate) struct Packer {
 impl Packer {
     /// Appends the lowest `width` bits of a value.
     pub(crate) fn push(&mut self, value: u64, width: usize) {
-        self.bits
-            .extend((0..width).map(|bit| value.checked_shr(bit as u32).unwrap_or(0) & 1 == 1));
+        let mut rest = value;
+        for _ in 0..width {
+            self.bits.push(rest & 1 == 1);
+            rest >>= 1;
+        }
     }
 
     /// The packed elements.
@@ -88,6 +91,7 @@ impl Packer {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]

@@ -9,7 +9,8 @@ use std::str::FromStr;
 pub const PROOF_BYTES: usize = 192;
 
 /// Challenges of a spacetime proof: two in each lane.
-pub const SPACETIME_CHALLENGES: usize = 16;
+pub const SPACETIME_CHALLENGES: usize = SPACETIME_PER_PROOF as usize;
+const SPACETIME_PER_PROOF: u32 = 16;
 
 crate::byte_newtype!(
     /// One Groth16 proof as it is sent. Anybody can re-randomize a proof, so its bytes name
@@ -81,7 +82,7 @@ impl CircuitId {
         Self {
             circuit: Circuit::Spacetime,
             class,
-            per_proof: SPACETIME_CHALLENGES as u32,
+            per_proof: SPACETIME_PER_PROOF,
         }
     }
 }

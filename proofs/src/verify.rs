@@ -220,6 +220,9 @@ struct Entry<E: MultiMillerLoop> {
     key: Key<E>,
 }
 
+/// A proof ready for its equation, and its public inputs as nodes.
+type Ready<'k, E> = (Item<'k, E>, Vec<Node>);
+
 /// The keys in one library's form.
 struct Keys<E: MultiMillerLoop> {
     keys: BTreeMap<(Circuit, SectorClass), Entry<E>>,
@@ -262,7 +265,7 @@ where
         &self,
         statement: &Statement,
         proofs: &[ProofBytes],
-    ) -> Result<Vec<(Item<'_, E>, Vec<Node>)>, VerifyError> {
+    ) -> Result<Vec<Ready<'_, E>>, VerifyError> {
         let (circuit, class) = (statement.circuit(), statement.class());
         let entry = self
             .find(circuit, class)

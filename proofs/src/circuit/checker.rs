@@ -1,6 +1,8 @@
 //! A constraint system that keeps everything, for tests: evaluates constraints, searches for
 //! variables that nothing holds, and computes the rank of the Jacobian.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use super::number::{DERIVED, order};
 use bellman::{Circuit, ConstraintSystem, Index, LinearCombination, SynthesisError, Variable};
 use ff::Field;
