@@ -445,6 +445,44 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn a_wrong_group_is_detected_before_the_next_one_arrives() {
+        // Bytes that occur once, so that the group is found in its encoding.
+        let mut shard = vec![0; 200_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut shard);
+        let length = ByteCount(200_000);
+        let outboard = Outboard::compute(length, shard.as_slice()).unwrap();
+        let range = ByteRange {
+            start: 0,
+            end: 200_000,
+        };
+        let mut encoded = outboard.slice(shard.as_slice(), &[range]).unwrap();
+        // The last byte of the third group is another.
+        let third = encoded
+            .windows(32)
+            .position(|window| *window == shard[49_120..49_152])
+            .unwrap();
+        encoded[third + 31] ^= 1;
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let stated = ByteCount(encoded.len() as u64);
+        encoded.truncate(third + 32);
+        sender.send(Bytes::from(encoded)).await.unwrap();
+        // The line stays open and nothing more comes: waiting for more would time out.
+        let verified = AtomicU64::new(0);
+        let body = Body::from_channel(receiver, stated);
+        let verifying = verify_body(outboard.root(), length, range, body, &verified);
+        let error = tokio::time::timeout(std::time::Duration::from_secs(5), verifying)
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            matches!(error, BaoError::Mismatch { offset: 32_768 }),
+            "{error}"
+        );
+        assert_eq!(verified.into_inner(), 32_768);
+        drop(sender);
+    }
+
     #[test]
     fn hashes_are_stored_and_read_back_and_ranges_outside_are_refused() {
         let shard = shard(50_000);

@@ -146,8 +146,7 @@ fn derive(seed: &[u8], path: &[u32]) -> Zeroizing<[u8; 32]> {
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 64]> {
-    // HMAC takes keys of any length; the error is unreachable and then yields a key of zeros'
-    // MAC only in a build whose library is broken, so it is turned into an abort-free constant.
+    // HMAC takes keys of any length, so the other branch is never taken.
     let mut out = Zeroizing::new([0u8; 64]);
     if let Ok(mut mac) = <Hmac<Sha512> as Mac>::new_from_slice(key) {
         for part in parts {

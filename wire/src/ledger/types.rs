@@ -5,8 +5,7 @@ use holdfast_market_core::message::ShardTerms;
 use holdfast_market_core::state::Deal;
 use holdfast_market_core::tree::StateProof;
 use holdfast_market_core::units::{
-    Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot,
-    TreeRoot,
+    Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot, TreeRoot,
 };
 use serde::{Deserialize, Serialize};
 
