@@ -1,5 +1,8 @@
 //! Pages of lists: what the API and the explorer show of things that may be many.
 
+#[cfg(test)]
+mod tests;
+
 use holdfast_market_core::keys;
 use holdfast_market_core::message::decode;
 use holdfast_market_core::query;

@@ -356,7 +356,6 @@ mod tests {
         Account {
             balance: Amount(balance),
             nonce,
-            ..Account::default()
         }
     }
 

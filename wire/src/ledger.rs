@@ -8,8 +8,8 @@ pub mod types;
 
 pub use sender::{SendError, Sender};
 pub use types::{
-    AccountView, ApiError, BeaconView, LedgerStatus, MessageStatus, ProvenState, ProviderDeal,
-    Submitted,
+    AccountView, ApiError, BeaconView, DEAL_SET_PAGE, LIST_PAGE, LedgerStatus, MessageStatus,
+    ProvenState, ProviderDeal, Submitted,
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// The most bytes of one answer that are read: a page of blocks is 16 MiB at most.
 const ANSWER_LIMIT: usize = 24 << 20;
+/// The most elements of a list that are read, page by page: a ledger that never ends one is broken.
+const LIST_LIMIT: usize = 1_000_000;
 /// The ledger holds a long poll for 20 s; this leaves it time to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A ledger that does not take a connection in this time is not there.
@@ -231,7 +233,8 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn providers(&self) -> Result<Vec<Provider>, LedgerError> {
-        self.json("/v1/providers").await
+        let number = |one: &Provider| one.id.to_string();
+        self.pages("/v1/providers", LIST_PAGE, number).await
     }
 
     /// One provider.
@@ -247,7 +250,9 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn sectors(&self, id: ProviderId) -> Result<Vec<Sector>, LedgerError> {
-        self.json(&format!("/v1/providers/{id}/sectors")).await
+        let number = |one: &Sector| one.id.number.to_string();
+        self.pages(&format!("/v1/providers/{id}/sectors"), LIST_PAGE, number)
+            .await
     }
 
     /// A provider's deals.
@@ -255,7 +260,9 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn provider_deals(&self, id: ProviderId) -> Result<Vec<ProviderDeal>, LedgerError> {
-        self.json(&format!("/v1/providers/{id}/deals")).await
+        let name = |one: &ProviderDeal| format!("{}.{}", one.id.pack, one.id.shard);
+        self.pages(&format!("/v1/providers/{id}/deals"), LIST_PAGE, name)
+            .await
     }
 
     /// One sector.
@@ -279,7 +286,9 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn deal_sets_of(&self, owner: Address) -> Result<Vec<DealSet>, LedgerError> {
-        self.json(&format!("/v1/deal-sets?owner={owner}")).await
+        let name = |one: &DealSet| one.id.to_string();
+        self.pages(&format!("/v1/deal-sets?owner={owner}"), DEAL_SET_PAGE, name)
+            .await
     }
 
     /// What a name points at.
@@ -312,6 +321,36 @@ impl LedgerClient {
     /// As [`LedgerClient::status`].
     pub async fn state(&self, key: &[u8]) -> Result<ProvenState, LedgerError> {
         self.json(&format!("/v1/proofs/{}", hex::encode(key))).await
+    }
+
+    /// A list page by page: a page that is not full is the last. `name` says after which element
+    /// the next page begins.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        page: usize,
+        name: impl Fn(&T) -> String,
+    ) -> Result<Vec<T>, LedgerError> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let found: Vec<T> = match all.last() {
+                None => self.json(path).await?,
+                Some(last) => {
+                    let after = name(last);
+                    self.json(&format!("{path}{separator}after={after}"))
+                        .await?
+                }
+            };
+            let is_last = found.len() < page;
+            all.extend(found);
+            if is_last {
+                return Ok(all);
+            }
+            if all.len() > LIST_LIMIT {
+                return Err(self.malformed(format!("its list is longer than {LIST_LIMIT}")));
+            }
+        }
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, LedgerError> {

@@ -10,11 +10,8 @@ use holdfast_market_core::query;
 use holdfast_market_core::state::{Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
 use holdfast_market_core::units::{Address, DealId, PackId, ProviderId, SectorId, SectorNumber};
 use holdfast_market_core::view::ReadView;
-use holdfast_wire::ledger::{AccountView, ProvenState, ProviderDeal};
+use holdfast_wire::ledger::{AccountView, DEAL_SET_PAGE, LIST_PAGE, ProvenState, ProviderDeal};
 use serde::Deserialize;
-
-/// The longest list in one answer; `after` asks for the next.
-const LONGEST_LIST: usize = 1_000;
 
 /// The longest label of a name.
 const LONGEST_LABEL: usize = 64;
@@ -53,7 +50,7 @@ pub async fn providers(State(shared): State<Shared>, page: Paged) -> Answer<Vec<
         .map(|after| parse("provider", &after))
         .transpose()?;
     blocking(&shared, move |ledger| {
-        Ok(Json(query::providers(&ledger.view(), after, LONGEST_LIST)?))
+        Ok(Json(query::providers(&ledger.view(), after, LIST_PAGE)?))
     })
     .await
 }
@@ -85,7 +82,7 @@ pub async fn sectors(
     blocking(&shared, move |ledger| {
         let view = ledger.view();
         query::provider(&view, id)?.ok_or_else(|| no_provider(id))?;
-        Ok(Json(listing::sectors(&view, id, after, LONGEST_LIST)?))
+        Ok(Json(listing::sectors(&view, id, after, LIST_PAGE)?))
     })
     .await
 }
@@ -101,7 +98,7 @@ pub async fn deals(
     blocking(&shared, move |ledger| {
         let view = ledger.view();
         query::provider(&view, id)?.ok_or_else(|| no_provider(id))?;
-        let deals = listing::deals_of(&view, id, after.as_ref(), LONGEST_LIST)?;
+        let deals = listing::deals_of(&view, id, after.as_ref(), LIST_PAGE)?;
         Ok(Json(with_terms(&view, deals)?))
     })
     .await
@@ -179,7 +176,7 @@ pub async fn deal_sets(
             &view,
             &owner,
             after,
-            LONGEST_LIST,
+            DEAL_SET_PAGE,
         )?))
     })
     .await

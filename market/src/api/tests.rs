@@ -100,7 +100,7 @@ async fn a_transfer_goes_in_and_everything_about_it_comes_out() {
     let outcomes = client.outcomes(height).await.unwrap();
     assert_eq!(outcomes.iter().filter(|one| one.message == id).count(), 1);
     let blocks = client.blocks(height, 1).await.unwrap();
-    assert_eq!(blocks[0].block.messages, [message.clone()]);
+    assert_eq!(blocks[0].block.messages, std::slice::from_ref(&message));
     let account = client.account(receiver).await.unwrap();
     assert_eq!((account.balance, account.next_nonce), (Amount::hold(5), 0));
     let sender = client.account(address(&network.rich)).await.unwrap();

@@ -92,6 +92,10 @@ async fn a_running_market_passes_through_its_api() {
     let held = run(&network, Source::Api(client.clone())).await.unwrap();
     assert!(held.height >= Height(8) && held.done == 4);
 
+    // Its folder can be read beside it.
+    let held = audit_folder(&network).await.unwrap();
+    assert!(held.height >= Height(8));
+
     let other = Network::new("another");
     assert!(matches!(
         run(&other, Source::Api(client)).await,

@@ -198,14 +198,10 @@ fn a_state_object_and_its_absence_are_shown_under_the_root_of_the_next_header() 
 
 const CHILD: &str = "HOLDFAST_MARKET_TEST_CHILD";
 
-/// Not a test of its own: in the child process it commits blocks and says each height once its
-/// commit has returned; as a test it does nothing.
-#[test]
-fn child_that_commits_until_it_is_killed() {
-    let Ok(folder) = std::env::var(CHILD) else {
-        return;
-    };
-    let network = Network::in_folder("killed", Path::new(&folder));
+/// In the child process: commits blocks until it is killed, and says each height once its commit has
+/// returned.
+fn commit_until_killed(folder: &Path) -> ! {
+    let network = Network::in_folder("killed", folder);
     let ledger = network.open();
     let keys = network.validator();
     let mut nonce = query::account(&ledger.view(), &address(&network.rich))
@@ -224,13 +220,16 @@ fn child_that_commits_until_it_is_killed() {
 
 #[test]
 fn killed_at_any_moment_it_keeps_every_block_that_it_acknowledged() {
+    if let Ok(folder) = std::env::var(CHILD) {
+        commit_until_killed(Path::new(&folder));
+    }
     let network = Network::new("killed");
     let mut acknowledged = 0;
     for round in 0..4 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "store::tests::child_that_commits_until_it_is_killed",
+                "store::tests::killed_at_any_moment_it_keeps_every_block_that_it_acknowledged",
             ])
             .args(["--nocapture", "--test-threads=1"])
             .env(CHILD, network.folder.path())

@@ -9,6 +9,12 @@ use holdfast_market_core::units::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Providers, sectors or deals in one answer; `?after=` asks for those that follow.
+pub const LIST_PAGE: usize = 1_000;
+
+/// Deal sets in one answer: each may be large.
+pub const DEAL_SET_PAGE: usize = 100;
+
 /// `GET /v1/status`: where the ledger stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerStatus {
