@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod market;
+pub mod node;
 pub mod params;
 pub mod testnet;
 

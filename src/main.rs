@@ -29,6 +29,7 @@ struct Cli {
 enum Command {
     Audit(commands::audit::AuditArgs),
     Market(commands::market::MarketArgs),
+    Node(commands::node::NodeArgs),
     Params(commands::params::ParamsArgs),
     Testnet(commands::testnet::TestnetArgs),
 }
@@ -37,6 +38,7 @@ async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
         Command::Audit(args) => commands::audit::run(args, output).await,
         Command::Market(args) => commands::market::run(args, output).await,
+        Command::Node(args) => commands::node::run(args, output).await,
         Command::Params(args) => commands::params::run(args, output).await,
         Command::Testnet(args) => commands::testnet::run(args, output).await,
     }

@@ -274,6 +274,7 @@ impl Occupancy {
             let placed = PlacedSubtree {
                 deal: piece.deal,
                 subtree: index,
+                levels: *levels,
                 unit: u32::try_from(start).ok()?,
             };
             touched.insert(map.group);

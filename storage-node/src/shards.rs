@@ -41,6 +41,11 @@ impl ShardStore {
         })
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the shard's bytes lie.
     pub fn path(&self, shard: DealId) -> PathBuf {
         self.folder.join(format!("{}-{}", shard.pack, shard.shard))

@@ -176,6 +176,7 @@ fn layouts_that_cannot_be_are_refused_by_name() {
             .map(|(deal, subtree, unit)| PlacedSubtree {
                 deal,
                 subtree,
+                levels: 3,
                 unit,
             })
             .collect();

@@ -1,0 +1,201 @@
+//! `holdfast node`: a storage node of the network.
+
+use crate::output::{CommandError, Output, Table, bytes};
+use holdfast_market_core::units::Amount;
+use holdfast_node::keys::NodeKeys;
+use holdfast_node::node::{DEFAULT_PRICE, Node, NodeConfig, is_running};
+use holdfast_node::pipeline::Goal;
+use holdfast_node::report::{NodeReport, REPORT_FILE};
+use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::network::NetworkFolder;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Store for others and be paid: seal a disk's free room, keep shards, prove them.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  holdfast node init --data DIR\n  holdfast node run --network FOLDER --data DIR --listen 127.0.0.1:4700 --sectors 1 --class 8MiB"
+)]
+pub struct NodeArgs {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum NodeCommand {
+    /// Make a node's keys and print its addresses.
+    #[command(after_help = "Example:\n  holdfast node init --data DIR")]
+    Init {
+        /// The node's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Run a node until it is told to stop.
+    #[command(
+        after_help = "Example:\n  holdfast node run --network FOLDER --data DIR --listen 127.0.0.1:4700 --sectors 1 --class 8MiB"
+    )]
+    Run {
+        /// The network's folder.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: PathBuf,
+        /// The node's data folder: keys, journal, shards, sectors.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where its QUIC end point listens, as peers reach it.
+        #[arg(long, default_value = "127.0.0.1:4700")]
+        listen: SocketAddr,
+        /// How many sectors it is to have.
+        #[arg(long, default_value_t = 1)]
+        sectors: u32,
+        /// Their class.
+        #[arg(long, default_value = "8MiB")]
+        class: SectorClass,
+        /// The least price for a GiB and a period, in grains [default: 1 HOLD].
+        #[arg(long)]
+        price: Option<u128>,
+    },
+    /// Show how the node of a data folder is.
+    #[command(after_help = "Example:\n  holdfast node status --network FOLDER --data DIR")]
+    Status {
+        /// The network's folder; addresses are shown in its form.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: Option<PathBuf>,
+        /// The node's data folder.
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+/// Runs the command.
+pub async fn run(args: NodeArgs, output: &Output) -> Result<(), CommandError> {
+    match args.command {
+        NodeCommand::Init { data } => {
+            let identity = NodeKeys::create(&data, &mut rand::rngs::OsRng)?;
+            output.result(&identity, |identity| {
+                format!(
+                    "owner   {}\nworker  {}\nnode    {}\n\nThe recovery phrase is in {}; copy it to paper.\nSend the owner what its collateral takes, then `holdfast node run`.",
+                    identity.owner,
+                    identity.worker,
+                    identity.node,
+                    identity.phrase.display()
+                )
+            })
+        }
+        NodeCommand::Run {
+            network,
+            data,
+            listen,
+            sectors,
+            class,
+            price,
+        } => {
+            let node = Node::open(NodeConfig {
+                network: NetworkFolder::open(&network)?,
+                data,
+                listen,
+                goal: Goal { class, sectors },
+                price: price.map_or(DEFAULT_PRICE, Amount),
+            })?;
+            serve(node).await
+        }
+        NodeCommand::Status { network, data } => status(network.as_deref(), &data, output),
+    }
+}
+
+async fn serve(node: Node) -> Result<(), CommandError> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        // A node that has ended by itself listens no more.
+        let _ = stop.send(true);
+    });
+    println!("ready node on {}", node.address());
+    node.run(stopped).await;
+    Ok(())
+}
+
+fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), CommandError> {
+    let prefix = match network {
+        Some(folder) => Some(NetworkFolder::open(folder)?.genesis().address_prefix()),
+        None => None,
+    };
+    let path = data.join(REPORT_FILE);
+    if !path.exists() {
+        return Err(CommandError::not_found(
+            format!("{} holds no node that has ever run", data.display()),
+            "start it with `holdfast node run`",
+        ));
+    }
+    let mut report = NodeReport::read(&path)?;
+    report.running = is_running(data);
+    output.result(&report, |report| {
+        let owner = match prefix {
+            Some(prefix) => report.owner.to_text(prefix),
+            None => report.owner.to_string(),
+        };
+        let provider = report
+            .provider
+            .map_or("not registered yet".into(), |id| format!("provider {id}"));
+        let running = if report.running { "running" } else { "stopped" };
+        let mut text = format!(
+            "{provider}, {running}, followed to height {}, at {}\nowner    {owner} with {}\ncollateral {} ({} locked, {} vesting); paid {}, minted {}, fined {}\nroom     {} proven, {} free; {} shards staged ({}), {} stored ({})\n",
+            report.status.height,
+            report.endpoint,
+            report.balance,
+            report.collateral,
+            report.locked,
+            report.vesting,
+            report.paid,
+            report.rewarded,
+            report.fined,
+            bytes(report.status.capacity.0),
+            bytes(report.status.free.0),
+            report.staged,
+            bytes(report.status.staged.0),
+            report.stored,
+            bytes(report.status.stored.0),
+        );
+        if let Some(height) = report.next_deadline {
+            text.push_str(&format!("next deadline opens at height {height}\n"));
+        }
+        for work in &report.working {
+            text.push_str(&format!("working on {work}\n"));
+        }
+        let mut sectors = Table::new(["sector", "class", "state", "deals", "groups", "embed", "proven"]);
+        for sector in &report.sectors {
+            sectors.row([
+                sector.number.to_string(),
+                sector.class.to_string(),
+                sector.state.clone(),
+                sector.deals.to_string(),
+                sector.groups.to_string(),
+                sector.embed.clone().unwrap_or_default(),
+                sector
+                    .proven
+                    .map_or(String::new(), |period| format!("period {period}")),
+            ]);
+        }
+        text.push_str(&format!("{sectors}\n"));
+        let mut proofs = Table::new(["proof", "sector", "height", "seconds", "size"]);
+        for proof in report.proofs.iter().rev().take(8) {
+            proofs.row([
+                proof.kind.to_string(),
+                proof.sector.to_string(),
+                proof.height.to_string(),
+                format!("{:.1}", proof.seconds),
+                bytes(proof.bytes.0),
+            ]);
+        }
+        text.push_str(&proofs.to_string());
+        for trouble in &report.troubles {
+            text.push_str(&format!("\ntrouble: {trouble}"));
+        }
+        text
+    })
+}

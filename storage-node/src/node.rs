@@ -1,0 +1,194 @@
+//! A storage node: its data folder, its end point, and the pipeline behind them.
+
+use crate::error::NodeError;
+use crate::journal::Journal;
+use crate::keys::NodeKeys;
+use crate::outbox::Outbox;
+use crate::pipeline::{Goal, Pipeline};
+use crate::prover::Prover;
+use crate::report::REPORT_FILE;
+use crate::room::Room;
+use crate::sectors::Sectors;
+use crate::service::{Service, Shared};
+use crate::shards::ShardStore;
+use crate::work::Work;
+use holdfast_market_core::message::{ProviderOffer, decode};
+use holdfast_market_core::units::{Amount, NetworkId, ProviderId};
+use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_wire::folder::{DataFolder, FolderKind};
+use holdfast_wire::ledger::LedgerClient;
+use holdfast_wire::network::NetworkFolder;
+use holdfast_wire::protocol::NodeStatus;
+use holdfast_wire::quic::{self, Limits, Peers, node_key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What a node takes for a GiB and a period where nothing else is said.
+pub const DEFAULT_PRICE: Amount = Amount::hold(1);
+
+/// How a node is to run.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The network that it is part of.
+    pub network: NetworkFolder,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where its QUIC end point listens; peers reach it there.
+    pub listen: SocketAddr,
+    /// What it is to have.
+    pub goal: Goal,
+    /// The least price that it takes for a GiB and a period, hot.
+    pub price: Amount,
+}
+
+/// A node that is ready to run.
+pub struct Node {
+    // Held, and so locked, as long as the node lives.
+    _folder: DataFolder,
+    network: NetworkId,
+    endpoint: quinn::Endpoint,
+    address: SocketAddr,
+    service: Service,
+    pipeline: Pipeline,
+    provider: watch::Receiver<Option<ProviderId>>,
+}
+
+impl Node {
+    /// Opens the data folder and the end point. Nothing is asked of the ledger yet.
+    ///
+    /// # Errors
+    /// Keys, folder, journal, network or socket that cannot be used, each in one sentence.
+    pub fn open(config: NodeConfig) -> Result<Self, NodeError> {
+        let network = config.network.network();
+        let genesis = config.network.genesis();
+        let parameters = genesis.parameters.clone();
+        if !parameters.classes.contains(&config.goal.class) {
+            let classes: Vec<_> = parameters
+                .classes
+                .iter()
+                .map(|class| class.name())
+                .collect();
+            return Err(NodeError::Start(format!(
+                "sectors of {} are not allowed on this network; choose --class {}",
+                config.goal.class,
+                classes.join(" or ")
+            )));
+        }
+        let keys = NodeKeys::read(&config.data)?;
+        let folder = DataFolder::open(&config.data, FolderKind::Node, network).map_err(start)?;
+        let data = folder.path().to_owned();
+        let verifying = verifying_keys(&config.network)?;
+        let journal = Journal::open(&data.join("node.db"))?;
+        let shards = ShardStore::open(&data.join("shards"))?;
+        let known: BTreeSet<_> = journal.shards()?.into_iter().map(|(id, _)| id).collect();
+        shards.keep_only(&known)?;
+        let ledger = LedgerClient::new(config.network.api()).map_err(start)?;
+        let outbox = Outbox::open(ledger.clone(), network, parameters.clone(), &journal)?;
+        if config.listen.ip().is_unspecified() {
+            return Err(NodeError::Start(format!(
+                "peers cannot reach a node at {}; give the address that they reach it at with --listen",
+                config.listen.ip()
+            )));
+        }
+        let endpoint = quic::server(&keys.node, config.listen).map_err(start)?;
+        let address = endpoint
+            .local_addr()
+            .map_err(|error| NodeError::Start(format!("{}: {error}", config.listen)))?;
+        let peers = Peers::new(keys.node.clone(), network).map_err(start)?;
+        let (provider_sender, provider) = watch::channel(None);
+        let (status_sender, status) = watch::channel(NodeStatus::default());
+        let node = node_key(&keys.node);
+        let shared = Arc::new(Shared {
+            network,
+            parameters,
+            worker: keys.worker.clone(),
+            node,
+            price: config.price,
+            journal,
+            shards,
+            room: Room::default(),
+            provider: provider.clone(),
+            status,
+        });
+        let pipeline = Pipeline {
+            shared: shared.clone(),
+            ledger,
+            owner: keys.owner.clone(),
+            offer: ProviderOffer {
+                node,
+                endpoint: address.to_string(),
+                price: config.price,
+            },
+            goal: config.goal,
+            outbox,
+            work: Work::default(),
+            sectors: Arc::new(Sectors::new(&data.join("sectors"))),
+            prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
+            proofs: Default::default(),
+            report: data.join(REPORT_FILE),
+            provider: provider_sender,
+            status: status_sender,
+            beacons: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+        };
+        Ok(Self {
+            _folder: folder,
+            network,
+            endpoint,
+            address,
+            service: Service::new(shared, peers),
+            pipeline,
+            provider,
+        })
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves and follows the ledger until `stop` is true.
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
+        let service = quic::Service {
+            network: self.network,
+            provider: self.provider,
+            limits: Limits::default(),
+        };
+        let handler = self.service;
+        let serving = quic::serve(self.endpoint, service, stopped(stop.clone()), move |call| {
+            handler.clone().handle(call)
+        });
+        tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone will never say stop; then the process is ending anyway.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn verifying_keys(network: &NetworkFolder) -> Result<VerifyingKeys, NodeError> {
+    let bytes = network.verifying_keys().map_err(start)?;
+    let keys: VerifyingKeys = decode("list of verifying keys", &bytes).map_err(start)?;
+    if keys.digest() != network.genesis().verifying_keys {
+        return Err(NodeError::Start(format!(
+            "the verifying keys in {} are not those of its genesis; get the folder again from where you have it",
+            network.path().display()
+        )));
+    }
+    Ok(keys)
+}
+
+fn start(error: impl std::fmt::Display) -> NodeError {
+    NodeError::Start(error.to_string())
+}
+
+/// Whether a process holds the data folder now.
+pub fn is_running(data: &std::path::Path) -> bool {
+    std::fs::File::open(data.join("lock"))
+        .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+}
