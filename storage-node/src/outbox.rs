@@ -94,6 +94,13 @@ impl Outbox {
         self.waiting.contains_key(purpose)
     }
 
+    /// Whether a message for this purpose was refused a moment ago.
+    pub fn rests(&self, purpose: &str, height: Height) -> bool {
+        self.resting
+            .get(purpose)
+            .is_some_and(|until| height < *until)
+    }
+
     /// Whether a message for any purpose that begins so is under way.
     pub fn waits_for_any(&self, prefix: &str) -> bool {
         self.waiting.keys().any(|purpose| purpose.starts_with(prefix))
@@ -113,8 +120,7 @@ impl Outbox {
         body: Body,
         last: Option<Height>,
     ) -> Result<bool, NodeError> {
-        let resting = self.resting.get(purpose).is_some_and(|until| height < *until);
-        if resting || self.waits(purpose) {
+        if self.rests(purpose, height) || self.waits(purpose) {
             return Ok(false);
         }
         let sender = Address(key.verifying_key().to_bytes());

@@ -312,13 +312,9 @@ fn write_embed(
     handle: &SectorHandle,
 ) -> Result<(), NodeError> {
     let rhos: BTreeMap<_, _> = challenge::rhos(sector, embed, beacon).into_iter().collect();
-    let mut sealed = handle.write();
-    if !sealed.staged().is_empty() {
-        // Of an attempt that was killed, or of an embed that was given up.
-        sealed
-            .abandon_embed()
-            .map_err(|error| handle.error(&error))?;
-    }
+    // What is staged is of an attempt that was killed, or of an embed that was given up.
+    let abandoned = handle.write().abandon_embed();
+    abandoned.map_err(|error| handle.error(&error))?;
     for group in &embed.groups {
         let layout = &group.layout;
         let mut data = GroupData::new(sector.class, layout.group);
@@ -327,6 +323,8 @@ fn write_embed(
             data.put(u64::from(placed.unit), &nodes)
                 .map_err(|error| handle.error(&error))?;
         }
+        // Held for one group at a time: a deadline's proof may come in between.
+        let mut sealed = handle.write();
         let root = sealed.stage(data).map_err(|error| handle.error(&error))?;
         if root != group.data_root {
             return Err(NodeError::State(format!(

@@ -10,7 +10,7 @@ use holdfast_market_core::units::{Blocks, Deadline, Height, Period, SectorNumber
 use holdfast_market_core::{challenge, schedule};
 use holdfast_proofs::proof::{Circuit, CircuitId, ProofBytes, SPACETIME_CHALLENGES};
 use holdfast_proofs::statement::Statement;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Proofs that are made and not executed yet, by period and sector. They are not journalled: a
@@ -87,6 +87,12 @@ impl Pipeline {
         if self.outbox.waits(&purpose) {
             return Ok(());
         }
+        if self.outbox.rests(&purpose, view.height) {
+            // Refused: the next try proves anew, from what the sector is then.
+            let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+            proofs.retain(|(of, _), _| *of != period);
+            return Ok(());
+        }
         let Some(provider) = &view.provider else {
             return Ok(());
         };
@@ -146,7 +152,6 @@ impl Pipeline {
         if made.is_empty() || proving {
             return Ok(());
         }
-        let numbers: BTreeSet<_> = made.iter().map(|proof| proof.sector).collect();
         let body = Body::ProveSpacetime {
             provider: provider.id,
             period,
@@ -155,9 +160,6 @@ impl Pipeline {
         };
         self.post(view.height, Signer::Worker, &purpose, body, Some(window.close))
             .await?;
-        // Should the ledger refuse it, the next try proves anew from what the sector is then.
-        let mut proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
-        proofs.retain(|(of, number), _| *of != period || !numbers.contains(number));
         Ok(())
     }
 
