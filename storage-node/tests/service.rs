@@ -32,6 +32,7 @@ use holdfast_wire::transfer::piece_openings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 
 const NETWORK: NetworkId = NetworkId([5; 32]);
@@ -197,7 +198,7 @@ async fn a_shard_that_is_put_is_receipted_kept_and_read_back_in_verified_ranges(
         let Response::Shard { length } = response else {
             panic!("{response:?}");
         };
-        let bytes = verify_body(receipt.receipt.root, length, range, body)
+        let bytes = verify_body(receipt.receipt.root, length, range, body, &AtomicU64::new(0))
             .await
             .unwrap();
         assert_eq!(bytes, content[start as usize..end as usize]);
