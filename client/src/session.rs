@@ -1,0 +1,110 @@
+//! A wallet on a network: what every command of a client starts from.
+
+use crate::error::ClientError;
+use crate::wallet::Wallet;
+use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::units::{Address, NetworkId};
+use holdfast_wire::ledger::{LedgerClient, Sender};
+use holdfast_wire::network::NetworkFolder;
+use holdfast_wire::quic::Peers;
+use std::path::{Path, PathBuf};
+
+/// The folder of the wallet where none is named: in the network's folder.
+pub fn default_wallet(network: &Path) -> PathBuf {
+    network.join("wallet")
+}
+
+/// A wallet, the ledger of its network, and connections to its providers.
+#[derive(Debug)]
+pub struct Session {
+    network: NetworkFolder,
+    wallet: Wallet,
+    ledger: LedgerClient,
+    sender: Sender,
+    peers: Peers,
+}
+
+impl Session {
+    /// Opens a network's folder and a wallet (by default the one in that folder). Nothing is
+    /// asked of anybody yet.
+    ///
+    /// # Errors
+    /// No network or no wallet there.
+    pub fn open(network: &Path, wallet: Option<&Path>) -> Result<Self, ClientError> {
+        let folder = NetworkFolder::open(network)?;
+        let wallet = match wallet {
+            Some(path) => Wallet::open(path)?,
+            None => Wallet::open(&default_wallet(network))?,
+        };
+        let ledger = LedgerClient::new(folder.api())?;
+        let sender = Sender::new(
+            ledger.clone(),
+            folder.network(),
+            folder.genesis().parameters.clone(),
+            wallet.key(),
+        );
+        let peers = Peers::new(wallet.node_key(), folder.network()).map_err(|error| {
+            ClientError::failed(
+                format!("this machine opens no UDP port: {error}"),
+                "see whether a firewall or a limit of open files forbids it",
+            )
+        })?;
+        Ok(Self {
+            network: folder,
+            wallet,
+            ledger,
+            sender,
+            peers,
+        })
+    }
+
+    /// The wallet.
+    pub fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    /// Its account.
+    pub fn address(&self) -> Address {
+        self.sender.address()
+    }
+
+    /// An account as people see it on this network.
+    pub fn text_of(&self, address: Address) -> String {
+        address.to_text(self.network.genesis().address_prefix())
+    }
+
+    /// The network's folder.
+    pub fn network(&self) -> &NetworkFolder {
+        &self.network
+    }
+
+    /// The network's id.
+    pub fn network_id(&self) -> NetworkId {
+        self.network.network()
+    }
+
+    /// The rules' numbers.
+    pub fn parameters(&self) -> &Parameters {
+        &self.network.genesis().parameters
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &LedgerClient {
+        &self.ledger
+    }
+
+    /// Sends the wallet's messages.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Connections to providers.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Tells the providers that it is over.
+    pub async fn close(&self) {
+        self.peers.close().await;
+    }
+}
