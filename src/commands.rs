@@ -1,10 +1,17 @@
 //! The command groups, one file each.
 
 pub mod audit;
+pub mod client;
+pub mod get;
+pub mod ls;
 pub mod market;
+pub mod mount;
 pub mod node;
 pub mod params;
+pub mod put;
+pub mod status;
 pub mod testnet;
+pub mod wallet;
 
 use crate::output::CommandError;
 use holdfast_market_core::message::decode;

@@ -28,19 +28,31 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Audit(commands::audit::AuditArgs),
+    Get(commands::get::GetArgs),
+    Ls(commands::ls::LsArgs),
     Market(commands::market::MarketArgs),
+    Mount(commands::mount::MountArgs),
     Node(commands::node::NodeArgs),
     Params(commands::params::ParamsArgs),
+    Put(commands::put::PutArgs),
+    Status(commands::status::StatusArgs),
     Testnet(commands::testnet::TestnetArgs),
+    Wallet(commands::wallet::WalletArgs),
 }
 
 async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
         Command::Audit(args) => commands::audit::run(args, output).await,
+        Command::Get(args) => commands::get::run(args, output).await,
+        Command::Ls(args) => commands::ls::run(args, output).await,
         Command::Market(args) => commands::market::run(args, output).await,
+        Command::Mount(args) => commands::mount::run(args, output).await,
         Command::Node(args) => commands::node::run(args, output).await,
         Command::Params(args) => commands::params::run(args, output).await,
+        Command::Put(args) => commands::put::run(args, output).await,
+        Command::Status(args) => commands::status::run(args, output).await,
         Command::Testnet(args) => commands::testnet::run(args, output).await,
+        Command::Wallet(args) => commands::wallet::run(args, output).await,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod error;
 pub mod get;
 pub mod journal;
 pub mod layout;
+pub mod listing;
 pub mod manifest;
 pub mod meter;
 pub mod packing;

@@ -171,13 +171,23 @@ fn shard_health(shard: ShardIndex, deal: &Deal, sectors: &Sectors) -> ShardHealt
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use DealStatus::{Accepted, Cancelled, Expired, Proposed};
     use ObjectState::{Degraded, Lost, Proven, Stored};
+    use holdfast_market_core::message::{DealSetProposal, PackHeader};
+    use holdfast_market_core::receipt::Tier;
+    use holdfast_market_core::units::{
+        Address, Amount, ByteCount, Deadline, Height, Period, Periods,
+    };
+    use holdfast_proofs::node::Node;
+    use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
+    use holdfast_proofs::sector::SectorClass;
 
     fn proven() -> DealStatus {
-        serde_json::from_value(serde_json::json!({"proven": {"sector": 0, "from": 3}})).unwrap()
+        DealStatus::Proven {
+            sector: SectorNumber(0),
+            from: Period(3),
+        }
     }
 
     fn failed() -> DealStatus {
@@ -188,48 +198,84 @@ mod tests {
 
     /// A 2-of-3 pack whose deals stand as given, with every provider's sector active but `faulty`.
     fn state(statuses: [DealStatus; 3], faulty: &[u64]) -> PackHealth {
-        let deals: Vec<_> = statuses
-            .iter()
-            .zip(0..)
-            .map(|(status, provider)| deal(status, provider))
-            .collect();
-        let set = serde_json::json!({
-            "id": "00".repeat(32), "at": 9, "deals": deals, "repair_budget": "0",
-            "proposal": {
-                "terms": [], "repair_threshold": 2, "repair_budget": "0",
-                "pack": {
-                    "owner": "00".repeat(32), "nonce": 1, "k": 2, "n": 3, "length": 10,
-                    "shard_roots": [], "shard_length": 5,
+        let deals = statuses.into_iter().zip(0..);
+        let set = DealSet {
+            id: PackId([0; 32]),
+            proposal: DealSetProposal {
+                pack: PackHeader {
+                    owner: Address([0; 32]),
+                    nonce: 1,
+                    k: 2,
+                    n: 3,
+                    length: ByteCount(10),
+                    shard_roots: vec![],
+                    shard_length: ByteCount(5),
                 },
+                terms: vec![],
+                repair_threshold: 2,
+                repair_budget: Amount::ZERO,
             },
-        });
-        let set: DealSet = serde_json::from_value(set).unwrap();
+            at: Height(9),
+            deals: deals.map(|(status, provider)| deal(status, provider)).collect(),
+            repair_budget: Amount::ZERO,
+        };
         let sectors = (0..3).map(|provider| sector(provider, faulty.contains(&provider)));
         PackHealth::of(&set, &sectors.map(|sector| (sector.id, sector)).collect())
     }
 
-    fn deal(status: &DealStatus, provider: u64) -> serde_json::Value {
-        serde_json::json!({
-            "provider": provider, "status": status, "piece_roots": [], "escrow": "1",
-            "locked": "1", "paid": 4, "demand": null, "owner": "00".repeat(32), "tier": "hot",
-            "length": 5, "per_period": "1", "term": 9, "sector": 0, "refunded": 0,
-        })
+    fn deal(status: DealStatus, provider: u64) -> Deal {
+        Deal {
+            owner: Address([0; 32]),
+            provider: ProviderId(provider),
+            worker: Address([1; 32]),
+            tier: Tier::Hot,
+            length: ByteCount(5),
+            per_period: Amount(1),
+            term: Periods(9),
+            status,
+            sector: Some(SectorNumber(0)),
+            piece_roots: vec![],
+            escrow: Amount(1),
+            locked: Amount(1),
+            paid: Periods(4),
+            refunded: Periods(0),
+            demand: None,
+        }
     }
 
     fn sector(provider: u64, faulty: bool) -> Sector {
-        let zero = "00".repeat(32);
-        let status = if faulty {
-            serde_json::json!({"faulty": {"recovering": false}})
-        } else {
-            serde_json::json!({"active": {"from": 1}})
-        };
-        serde_json::from_value(serde_json::json!({
-            "id": {"provider": provider, "number": 0}, "class": holdfast_proofs::sector::SectorClass::Mib8,
-            "replica": zero, "status": status, "columns": vec![&zero; 8], "key_root": zero,
-            "replica_root": zero, "replica_lanes": vec![&zero; 8], "deadline": 0, "groups": [],
-            "embed": null, "faults": 0, "proven": null, "next": 1, "window": null, "locked": "0",
-        }))
-        .unwrap()
+        let zero = Node::ZERO;
+        Sector {
+            id: SectorId {
+                provider: ProviderId(provider),
+                number: SectorNumber(0),
+            },
+            class: SectorClass::Mib8,
+            replica: ReplicaId::derive(&ReplicaSeed {
+                network: [0; 32],
+                class: SectorClass::Mib8,
+                provider,
+                number: 0,
+                ticket: [0; 32],
+            }),
+            status: if faulty {
+                SectorStatus::Faulty { recovering: false }
+            } else {
+                SectorStatus::Active { from: Period(1) }
+            },
+            columns: [zero; 8],
+            key_root: zero,
+            replica_root: zero,
+            replica_lanes: [zero; 8],
+            deadline: Deadline(0),
+            groups: vec![],
+            embed: None,
+            faults: Periods(0),
+            proven: None,
+            next: Period(1),
+            window: None,
+            locked: Amount::ZERO,
+        }
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! `holdfast get`: fetch what was stored.
+
+use super::client::{Place, told};
+use crate::output::{CommandError, Output, bytes};
+use holdfast_client::error::ClientError;
+use holdfast_client::get::{Got, find, get};
+use holdfast_client::meter::Meter;
+use holdfast_client::published::current_or_local;
+use holdfast_client::session::Session;
+use std::path::{Path, PathBuf};
+
+/// Fetch what was stored, from any k of its n providers, every byte verified.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  holdfast get photos --to restored --network my-net")]
+pub struct GetArgs {
+    /// Its name or id.
+    name: String,
+    #[command(flatten)]
+    place: Place,
+    /// The folder in which it appears, under the file name that it had.
+    #[arg(long, default_value = ".")]
+    to: PathBuf,
+    /// Replace what is there.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: GetArgs, output: &Output) -> Result<(), CommandError> {
+    let session = args.place.open()?;
+    let got = fetch(&session, &args.name, &args.to, args.force).await;
+    session.close().await;
+    output.result(&got.map_err(told)?, |got| {
+        format!(
+            "{} is back: {} in {} files at {}",
+            got.name,
+            bytes(got.bytes.0),
+            got.files,
+            got.path.display()
+        )
+    })
+}
+
+async fn fetch(session: &Session, name: &str, to: &Path, force: bool) -> Result<Got, ClientError> {
+    let catalogue = current_or_local(session).await?;
+    let record = find(&catalogue, name)?;
+    get(session, record, to, force, &Meter::on_terminal()).await
+}
