@@ -8,8 +8,9 @@ use holdfast_market_core::units::{Address, NetworkId};
 use holdfast_wire::atomic;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
 use holdfast_wire::keys::{KeyFile, Phrase, Role};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// The file of the phrase, mode 0600.
 pub const PHRASE_FILE: &str = "phrase.key";
@@ -17,8 +18,23 @@ pub const PHRASE_FILE: &str = "phrase.key";
 const CATALOGUE_FILE: &str = "catalogue.sealed";
 /// A catalogue file is a block of at most [`crate::catalogue::CATALOGUE_LIMIT`] and its frame.
 const CATALOGUE_FILE_LIMIT: u64 = crate::catalogue::CATALOGUE_LIMIT.0 + (1 << 20);
+/// Twenty-four words and their spaces, several times over.
+const PHRASE_LIMIT: usize = 4096;
 const RECEIPTS_FOLDER: &str = "receipts";
 const JOURNAL_FOLDER: &str = "journal";
+
+/// Reads a phrase that its owner types or pipes in; what was read is zeroed.
+///
+/// # Errors
+/// Words that are no phrase.
+pub fn read_phrase(source: impl io::Read) -> Result<Phrase, ClientError> {
+    let mut words = Zeroizing::new(String::with_capacity(PHRASE_LIMIT));
+    source
+        .take(PHRASE_LIMIT as u64)
+        .read_to_string(&mut words)
+        .map_err(ClientError::io(Path::new("standard input")))?;
+    Ok(Phrase::parse(&words)?)
+}
 
 /// An opened wallet. The phrase is zeroed when this is dropped, and never printed.
 #[derive(Debug)]

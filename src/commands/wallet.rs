@@ -3,13 +3,11 @@
 use super::client::{Place, told};
 use crate::output::{CommandError, Output};
 use holdfast_client::session::{Session, default_wallet};
-use holdfast_client::wallet::{PHRASE_FILE, Wallet};
+use holdfast_client::wallet::{PHRASE_FILE, Wallet, read_phrase};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::units::{Address, Amount, Height, MessageId};
-use holdfast_wire::keys::Phrase;
 use holdfast_wire::network::NetworkFolder;
 use serde::Serialize;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Make a wallet, see its address and balance, send tokens.
@@ -135,7 +133,11 @@ fn create(
         (None, Some(network)) => default_wallet(network),
         (None, None) => return Err(CommandError::failed("no place for the wallet", "give --wallet")),
     };
-    let phrase = if restore { Some(read_phrase()?) } else { None };
+    let phrase = if restore {
+        Some(read_phrase(std::io::stdin()).map_err(told)?)
+    } else {
+        None
+    };
     let wallet = Wallet::create(&path, phrase).map_err(told)?;
     let address = wallet.address();
     let text = folder.map(|folder| address.to_text(folder.genesis().address_prefix()));
@@ -148,12 +150,6 @@ fn create(
             path.join(PHRASE_FILE).display()
         )
     })
-}
-
-fn read_phrase() -> Result<Phrase, CommandError> {
-    let mut words = zeroize::Zeroizing::new(String::new());
-    std::io::stdin().take(4096).read_to_string(&mut words)?;
-    Ok(Phrase::parse(&words)?)
 }
 
 async fn send(
