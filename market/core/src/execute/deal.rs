@@ -177,14 +177,18 @@ impl<V: ReadView> Context<'_, V> {
             MAX_ACCEPTANCES,
         )?;
         let mut seen = BTreeSet::new();
+        let (mut accepted, mut over) = (0u32, None);
         for acceptance in deals {
             let shard = &acceptance.shard;
             require(seen.insert(*shard), || Refusal::NotAscending("deals"))?;
             let mut deal = self.ledger.deal(shard)?;
             require_equal("the deal's provider", &id, &deal.provider)?;
+            // Its owner may cancel it in the same block: that must not spoil the others' acceptance.
             if deal.status != DealStatus::Proposed {
-                return Err(refuse_deal(shard, &deal, "proposed"));
+                over = Some(refuse_deal(shard, &deal, "proposed"));
+                continue;
             }
+            accepted = accepted.saturating_add(1);
             let shape = shape_of(deal.length, parameters.piece_levels)?;
             require_equal(
                 "the number of piece roots",
@@ -197,7 +201,10 @@ impl<V: ReadView> Context<'_, V> {
             deal.status = DealStatus::Accepted;
             self.ledger.put_deal(shard, &deal)?;
         }
-        self.ledger.put_provider(&provider)
+        match over {
+            Some(refusal) if accepted == 0 => Err(refusal),
+            _ => self.ledger.put_provider(&provider),
+        }
     }
 
     /// A deal ends without blame (or its promise is broken and the claim is open): what is left of

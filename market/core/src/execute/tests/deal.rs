@@ -168,3 +168,24 @@ fn another_providers_deal_cannot_be_accepted() {
     };
     world.refused(2, body, "the deal's provider");
 }
+
+#[test]
+fn a_cancelled_deal_does_not_spoil_the_acceptance_of_others() {
+    let mut world = with_provider();
+    let (first, second) = (world.propose(1), world.propose(2));
+    let (cancelled, kept) = (deal_id(first, 0), deal_id(second, 0));
+    let acceptances = [cancelled, kept].map(|id| match world.accept(id) {
+        Body::AcceptDeals { mut deals, .. } => deals.remove(0),
+        _ => panic!("an acceptance"),
+    });
+    let both = Body::AcceptDeals {
+        provider: ProviderId(0),
+        deals: acceptances.to_vec(),
+    };
+    world.done(1, Body::CancelDealSet { pack: first });
+    world.done(0, both.clone());
+    assert_eq!(world.deal(&cancelled).status, DealStatus::Cancelled);
+    assert_eq!(world.deal(&kept).status, DealStatus::Accepted);
+    assert_eq!(world.provider().locked, world.deal(&kept).locked);
+    world.refused(0, both, "this needs proposed");
+}
