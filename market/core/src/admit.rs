@@ -5,7 +5,7 @@ use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_size};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::units::Height;
+use crate::units::{Amount, Height};
 use crate::view::{ReadView, ViewError};
 
 /// A message that is not taken, or state that cannot be read.
@@ -32,14 +32,17 @@ pub fn admit(
 ) -> Result<(), AdmitError> {
     let account = query::account(view, &signed.message.sender)?;
     check(rules, signed, next, account.nonce)?;
-    let (have, need) = (account.balance, signed.message.fee);
+    Ok(check_funds(account.balance, signed.message.fee)?)
+}
+
+/// The fee must be there.
+pub(crate) fn check_funds(have: Amount, need: Amount) -> Result<(), Refusal> {
     if have < need {
         return Err(Refusal::Funds {
             have,
             need,
             missing: need.saturating_sub(have),
-        }
-        .into());
+        });
     }
     Ok(())
 }

@@ -7,9 +7,11 @@ use crate::execute::BlockError;
 use crate::message::SignedMessage;
 use crate::query;
 use crate::rules::Rules;
-use crate::units::{Address, Height, TreeRoot};
+use crate::state::Account;
+use crate::units::{Address, Amount, Height, TreeRoot};
 use crate::view::{ReadView, ViewError};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What a builder brings.
 #[derive(Clone, Debug)]
@@ -35,8 +37,9 @@ pub struct Selection {
     pub dropped: Vec<(SignedMessage, AdmitError)>,
 }
 
-/// Chooses messages for the next block in one pass. Whatever is kept is executable together: an
-/// account that can no longer pay when its turn comes is a refused outcome, not an invalid block.
+/// Chooses messages for the next block in one pass. Whatever is kept is executable together: a
+/// block's fees are taken before its first body, so each sender's balance at the head must pay all
+/// of its fees.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -46,29 +49,35 @@ pub fn select(
     candidates: Vec<SignedMessage>,
 ) -> Result<Selection, ViewError> {
     let height = Height(query::chain(view)?.height.0.saturating_add(1));
-    let mut nonces: BTreeMap<Address, u64> = BTreeMap::new();
+    // Each account once the fees of what was kept are paid, and its balance at the head.
+    let mut accounts: BTreeMap<Address, (Account, Amount)> = BTreeMap::new();
     let mut selection = Selection::default();
     let mut room = MAX_BYTES;
     for signed in candidates {
         let sender = signed.message.sender;
-        let next = match nonces.get(&sender) {
-            Some(next) => *next,
-            None => query::account(view, &sender)?.nonce,
-        };
-        if let Err(error) = admit::admit(view, rules, &signed, height) {
-            match error {
-                AdmitError::State(error) => return Err(error),
-                refused => selection.dropped.push((signed, refused)),
+        let (account, whole) = match accounts.entry(sender) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let account = query::account(view, &sender)?;
+                let whole = account.balance;
+                unknown.insert((account, whole))
             }
-            continue;
-        }
-        match admit::check(rules, &signed, height, next) {
+        };
+        let fee = signed.message.fee;
+        let checked = admit::check(rules, &signed, height, account.nonce)
+            .and_then(|size| admit::check_funds(*whole, fee).map(|()| size));
+        match checked {
             Err(why) => selection.dropped.push((signed, why.into())),
             Ok(size) => {
                 let fits = size <= room && selection.kept.len() < MAX_MESSAGES;
-                if signed.message.nonce == next && fits {
+                let paid = account.balance.checked_sub(fee);
+                if let Some(rest) = paid
+                    && signed.message.nonce == account.nonce
+                    && fits
+                {
                     room = room.saturating_sub(size);
-                    nonces.insert(sender, next.saturating_add(1));
+                    account.balance = rest;
+                    account.nonce = account.nonce.saturating_add(1);
                     selection.kept.push(signed);
                 } else {
                     selection.later.push(signed);

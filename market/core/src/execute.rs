@@ -25,7 +25,7 @@ use crate::message::{Body, Message, SignedMessage, Unencodable};
 use crate::refusal::{Refusal, Stop};
 use crate::rules::Rules;
 use crate::schedule;
-use crate::units::{Address, Amount, Height};
+use crate::units::{Address, Height};
 use crate::view::{ReadView, ViewError, Writes};
 
 /// What a block does.
@@ -167,25 +167,12 @@ fn run<V: ReadView>(
         proofs: ProofTally::default(),
     };
     context.begin(header)?;
-    let mut bytes = 0usize;
+    context.charge_all(&block.messages)?;
     let mut outcomes = Vec::with_capacity(block.messages.len());
-    for (index, signed) in block.messages.iter().enumerate() {
-        let inadmissible = |why| BlockError::Inadmissible { index, why };
-        let account = context.ledger.account(&signed.message.sender)?;
-        let size = admit::check(rules, signed, header.height, account.nonce)
-            .and_then(|size| admit::check_nonce(signed.message.nonce, account.nonce).map(|()| size))
-            .map_err(inadmissible)?;
-        bytes = bytes.saturating_add(size);
-        if bytes > MAX_BYTES {
-            return Err(BlockError::TooLarge {
-                what: "bytes of messages",
-                found: bytes,
-                most: MAX_BYTES,
-            });
-        }
+    for signed in &block.messages {
         outcomes.push(Outcome {
             message: signed.id()?,
-            result: context.message(signed)?,
+            result: context.message(&signed.message)?,
         });
     }
     context.ledger.mark();
@@ -276,24 +263,35 @@ impl<V: ReadView> Context<'_, V> {
         Ok(())
     }
 
-    /// Charges the fee, then tries the body; a refused body leaves no other trace.
-    fn message(&mut self, signed: &SignedMessage) -> Result<OutcomeResult, BlockError> {
-        let message = &signed.message;
-        self.ledger.mark();
-        let paid = self.charge(message).map_err(broken)?;
+    /// Takes every message's fee before any body is looked at: no body can empty an account whose
+    /// later fees this block counts on, so what fills a block is always paid for.
+    fn charge_all(&mut self, messages: &[SignedMessage]) -> Result<(), BlockError> {
+        let mut bytes = 0usize;
+        for (index, signed) in messages.iter().enumerate() {
+            let message = &signed.message;
+            let account = self.ledger.account(&message.sender)?;
+            let size = admit::check(self.rules, signed, self.height, account.nonce)
+                .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
+                .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
+                .map_err(|why| BlockError::Inadmissible { index, why })?;
+            bytes = bytes.saturating_add(size);
+            if bytes > MAX_BYTES {
+                return Err(BlockError::TooLarge {
+                    what: "bytes of messages",
+                    found: bytes,
+                    most: MAX_BYTES,
+                });
+            }
+            self.charge(message).map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// Tries the body; a refused one leaves no trace but the fee and the number.
+    fn message(&mut self, message: &Message) -> Result<OutcomeResult, BlockError> {
         self.ledger.mark();
         let proofs = self.proofs;
-        let result = if paid == message.fee {
-            self.body(message)
-        } else {
-            Err(Refusal::Funds {
-                have: paid,
-                need: message.fee,
-                missing: message.fee.saturating_sub(paid),
-            }
-            .into())
-        };
-        let result = match result {
+        let result = match self.body(message) {
             Ok(()) if self.ledger.supply().balances_out() => Ok(OutcomeResult::Done),
             Ok(()) => Err(BlockError::Books("a message")),
             Err(Stop::Refused(why)) => Ok(OutcomeResult::Refused(why.to_string())),
@@ -306,15 +304,13 @@ impl<V: ReadView> Context<'_, V> {
         Ok(result)
     }
 
-    /// Burns the fee, or what there is of it, and uses up the number.
-    fn charge(&mut self, message: &Message) -> Result<Amount, Stop> {
+    /// Burns the fee and uses up the number.
+    fn charge(&mut self, message: &Message) -> Result<(), Stop> {
         let mut account = self.ledger.account(&message.sender)?;
-        let paid = account.balance.min(message.fee);
-        account.balance = take(account.balance, paid, "a balance")?;
+        account.balance = take(account.balance, message.fee, "a balance")?;
         account.nonce = account.nonce.checked_add(1).ok_or(Refusal::Overflow)?;
         self.ledger.put_account(&message.sender, &account)?;
-        self.ledger.burn(paid)?;
-        Ok(paid)
+        self.ledger.burn(message.fee)
     }
 
     fn body(&mut self, message: &Message) -> Result<(), Stop> {

@@ -43,15 +43,42 @@ fn a_transfer_beyond_the_balance_is_refused_and_costs_its_fee() {
     assert_eq!(world.account(1).balance, Amount::hold(1_000));
 }
 
+/// An account gives all it has away and goes on sending: once the cheapest way to fill blocks.
 #[test]
-fn an_account_that_cannot_pay_its_second_fee_is_refused_but_the_block_stands() {
+fn a_block_whose_fees_an_account_cannot_pay_together_is_no_block() {
     let mut world = World::new();
+    let message = |nonce, body, fee: u128| {
+        let mut message = world.sign(0, nonce, body).message;
+        message.fee = Amount(message.fee.0 + fee);
+        SignedMessage::new(world.rules.network, &key(0), message).unwrap()
+    };
+    let dear = Amount::hold(600).0;
+    let spoiled = vec![
+        message(0, transfer(1, Amount::hold(10)), 0),
+        message(1, transfer(1, Amount(1)), dear),
+        message(2, transfer(1, Amount(1)), dear),
+    ];
+    let selection = build::select(&world.view, &world.rules, spoiled.clone()).unwrap();
+    assert_eq!(selection.kept, spoiled[..2]);
+    assert_eq!(selection.later, spoiled[2..]);
+    let block = build::block(&world.view, &world.rules, &world.turn(), spoiled).unwrap();
+    assert!(matches!(
+        execute(&world.view, &world.rules, &block),
+        Err(BlockError::Inadmissible {
+            index: 2,
+            why: Refusal::Funds { .. }
+        })
+    ));
+    let block = build::block(&world.view, &world.rules, &world.turn(), selection.kept).unwrap();
+    assert!(execute(&world.view, &world.rules, &block).is_ok());
+    // Both fees are gone before the first body: it finds what is left.
     let fee = world.sign(0, 0, transfer(1, Amount(1))).message.fee;
     let all = Amount(Amount::hold(1_000).0 - fee.0);
     let outcomes = world.block(vec![(0, transfer(1, all)), (0, transfer(1, Amount(1)))]);
-    assert_eq!(outcomes[0].result, OutcomeResult::Done);
-    assert!(matches!(outcomes[1].result, OutcomeResult::Refused(_)));
-    assert_eq!(world.account(0).balance, Amount::ZERO);
+    assert!(matches!(outcomes[0].result, OutcomeResult::Refused(_)));
+    assert_eq!(outcomes[1].result, OutcomeResult::Done);
+    let left = Amount::hold(1_000).0 - 2 * fee.0 - 1;
+    assert_eq!(world.account(0).balance, Amount(left));
 }
 
 #[test]
@@ -126,10 +153,8 @@ fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
         let refused = admit(&world.view, &world.rules, &bad, Height(1)).unwrap_err();
         assert!(refused.to_string().contains(reason), "{refused} / {reason}");
         let block = build::block(&world.view, &world.rules, &world.turn(), vec![bad]).unwrap();
-        if reason != "fund it" {
-            let error = execute(&world.view, &world.rules, &block).unwrap_err();
-            assert_eq!(error.message(), Some(0), "{error}");
-        }
+        let error = execute(&world.view, &world.rules, &block).unwrap_err();
+        assert_eq!(error.message(), Some(0), "{error}");
     }
 }
 
