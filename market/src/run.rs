@@ -64,7 +64,8 @@ impl Market {
     /// Opens everything that can fail at the start.
     ///
     /// # Errors
-    /// The folder is in use, of another network or damaged; the port is in use; there are no keys.
+    /// The folder is in use, of another network or damaged; the port is in use; there are no keys,
+    /// or not those of a validator.
     pub async fn open(config: Config) -> Result<Self, RunError> {
         // First the socket: a port in use is the commonest reason, and costs nothing to find.
         let listener = server::listen(config.listen).await?;
@@ -75,6 +76,7 @@ impl Market {
         let ledger = opened
             .await
             .map_err(|error| OrderingError::Failed(error.to_string()))??;
+        engine.check(&ledger)?;
         Ok(Self {
             ledger: Arc::new(ledger),
             engine,

@@ -23,6 +23,19 @@ impl Embedded {
             keys: Arc::new(keys),
         }
     }
+
+    /// Whether the signer may order this ledger's blocks.
+    ///
+    /// # Errors
+    /// It is none of the validators.
+    pub fn check(&self, ledger: &Ledger) -> Result<(), OrderingError> {
+        let key = self.keys.address();
+        let chain = query::chain(&ledger.view()).map_err(LedgerError::from)?;
+        match chain.validators.iter().any(|one| one.key == key) {
+            true => Ok(()),
+            false => Err(OrderingError::NotAValidator { key }),
+        }
+    }
 }
 
 /// Builds, signs and commits one block.
@@ -55,11 +68,7 @@ impl Ordering for Embedded {
         ledger: Arc<Ledger>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), OrderingError> {
-        let key = self.keys.address();
-        let chain = query::chain(&ledger.view()).map_err(LedgerError::from)?;
-        if !chain.validators.iter().any(|one| one.key == key) {
-            return Err(OrderingError::NotAValidator { key });
-        }
+        self.check(&ledger)?;
         let interval = ledger.genesis().parameters.block_interval_ms.max(1);
         let mut timer = tokio::time::interval(Duration::from_millis(interval));
         // After a block that took longer than an interval the next one keeps its distance.
