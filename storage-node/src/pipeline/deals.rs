@@ -37,10 +37,17 @@ impl Pipeline {
         let living = living_pieces(&self.shared.parameters, view)?;
         let mut sectors = BTreeMap::new();
         for (number, sector) in &view.sectors {
-            let usable = matches!(
-                sector.status,
-                SectorStatus::PreCommitted { .. } | SectorStatus::Active { .. }
-            );
+            let usable = match sector.status {
+                SectorStatus::Active { .. } => true,
+                // The staging area: room that is proven within a few blocks, long before a
+                // promise falls due.
+                SectorStatus::PreCommitted { .. } => self
+                    .shared
+                    .journal
+                    .sector(*number)?
+                    .is_some_and(|record| record.seal_proofs.is_some()),
+                SectorStatus::Faulty { .. } | SectorStatus::Terminated { .. } => false,
+            };
             if usable && !self.unreadable.contains(number) {
                 sectors.insert(*number, standing(sector, &living)?);
             }
