@@ -107,7 +107,7 @@ impl Anchor {
         let encoded = |items: &[SignedMessage]| items.iter().map(encode).collect::<Result<Vec<_>, _>>();
         let number = u32::try_from(index).map_err(|_| missing())?;
         let place = Membership::prove(&encoded(&messages)?, number).ok_or_else(missing)?;
-        let results: Vec<Vec<u8>> = outcomes.iter().map(encode).collect::<Result<_, _>>()?;
+        let results: Vec<Vec<u8>> = outcomes.iter().map(Outcome::leaf).collect::<Result<_, _>>()?;
         let outcome_place = Membership::prove(&results, number).ok_or_else(missing)?;
         Ok(Self {
             header: first.block.header,
@@ -270,7 +270,7 @@ impl Anchor {
         )?;
         let follows = self.header.id().is_ok_and(|id| id == self.next.parent);
         holds(follows, "the second block does not follow the first")?;
-        let told = encode(&self.outcome)
+        let told = self.outcome.leaf()
             .is_ok_and(|bytes| self.outcome_place.holds(self.next.receipts_root, &bytes));
         holds(
             told && self.outcome_place.index == self.place.index,

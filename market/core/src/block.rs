@@ -17,15 +17,20 @@ pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// # Errors
 /// A message that DAG-CBOR cannot carry.
 pub fn transactions_root(messages: &[SignedMessage]) -> Result<TreeRoot, Unencodable> {
-    list_root(messages)
+    let encoded: Vec<Vec<u8>> = messages.iter().map(encode).collect::<Result<_, _>>()?;
+    Ok(list::root(&encoded))
 }
 
-/// The root over a block's outcomes.
+/// The root over a block's outcomes, of their [`Outcome::leaf`]s.
 ///
 /// # Errors
 /// An outcome that DAG-CBOR cannot carry.
 pub fn receipts_root(outcomes: &[Outcome]) -> Result<TreeRoot, Unencodable> {
-    list_root(outcomes)
+    let leaves: Vec<Vec<u8>> = outcomes
+        .iter()
+        .map(Outcome::leaf)
+        .collect::<Result<_, _>>()?;
+    Ok(list::root(&leaves))
 }
 
 /// What a header says of the validators that may order the next block.
@@ -34,11 +39,6 @@ pub fn receipts_root(outcomes: &[Outcome]) -> Result<TreeRoot, Unencodable> {
 /// Validators that DAG-CBOR cannot carry.
 pub fn validators_root(validators: &[Validator]) -> Result<TreeRoot, Unencodable> {
     Ok(TreeRoot(*blake3::hash(&encode(&validators)?).as_bytes()))
-}
-
-fn list_root<T: Serialize>(items: &[T]) -> Result<TreeRoot, Unencodable> {
-    let encoded: Vec<Vec<u8>> = items.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(list::root(&encoded))
 }
 
 /// What a block says of itself; its hash is the block's name.
@@ -144,6 +144,24 @@ pub struct Outcome {
     pub result: OutcomeResult,
 }
 
+impl Outcome {
+    /// What the next header's root covers: which message, and done or refused. The sentence stands
+    /// beside it: texts (some are a dependency's) may differ between two builds of the same rules
+    /// and must not part their chains.
+    ///
+    /// # Errors
+    /// An outcome that DAG-CBOR cannot carry.
+    pub fn leaf(&self) -> Result<Vec<u8>, Unencodable> {
+        match self.result {
+            OutcomeResult::Done => encode(self),
+            OutcomeResult::Refused(_) => encode(&Self {
+                message: self.message,
+                result: OutcomeResult::Refused(String::new()),
+            }),
+        }
+    }
+}
+
 /// Done or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -152,4 +170,25 @@ pub enum OutcomeResult {
     Done,
     /// Refused, in one sentence.
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_refusal_are_no_part_of_the_root() {
+        let outcome = |result| Outcome {
+            message: MessageId([3; 32]),
+            result,
+        };
+        let refused = |why: &str| outcome(OutcomeResult::Refused(why.into()));
+        let root = |outcome| receipts_root(&[outcome]).unwrap();
+        assert_eq!(root(refused("one wording")), root(refused("another")));
+        let done = outcome(OutcomeResult::Done);
+        assert_ne!(root(done.clone()), root(refused("one wording")));
+        // What is done can be shown by its own encoding.
+        assert_eq!(done.leaf().unwrap(), encode(&done).unwrap());
+    }
 }
