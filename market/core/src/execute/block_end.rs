@@ -3,6 +3,7 @@
 
 use super::Context;
 use super::due::{ABANDONED, DEADLINES, Due, OPENINGS, PROMISES, RELEASES, VESTINGS};
+use crate::block::MAX_MESSAGES;
 use crate::refusal::Stop;
 use crate::view::ReadView;
 
@@ -10,8 +11,12 @@ use crate::view::ReadView;
 const MAX_CLOSINGS: usize = 256;
 /// Deals in them, at most, unless one sector alone has more.
 const MAX_CLOSING_DEALS: usize = 8192;
-/// Other things worked off in one block and phase, at most.
+/// Deals whose promise is looked at in one block, at most, unless one set alone has more.
+const MAX_PROMISES: usize = 8192;
+/// Sectors and providers worked off in one block and phase, at most.
 const MAX_ITEMS: usize = 128;
+/// Single deals worked off in one block and phase, at most.
+const MAX_DEALS: usize = 4096;
 
 impl<V: ReadView> Context<'_, V> {
     pub(super) fn end_block(&mut self) -> Result<(), Stop> {
@@ -28,8 +33,24 @@ impl<V: ReadView> Context<'_, V> {
             }
         }
         self.close_deadlines(closing)?;
-        for phase in [ABANDONED, PROMISES, OPENINGS, RELEASES, VESTINGS] {
-            for (due, _) in self.take_due(phase, MAX_ITEMS)? {
+        for (phase, most) in [
+            (ABANDONED, MAX_ITEMS),
+            (PROMISES, MAX_MESSAGES),
+            (OPENINGS, MAX_DEALS),
+            (RELEASES, MAX_DEALS),
+            (VESTINGS, MAX_ITEMS),
+        ] {
+            let mut promises = 0usize;
+            for (due, at) in self.take_due(phase, most)? {
+                if let Due::Promise(pack) = due {
+                    let n = usize::from(self.ledger.deal_set(&pack)?.proposal.pack.n);
+                    let all = promises.saturating_add(n);
+                    if all > MAX_PROMISES && promises > 0 {
+                        self.schedule(due, at);
+                        continue;
+                    }
+                    promises = all;
+                }
                 self.work_off(due)?;
             }
         }

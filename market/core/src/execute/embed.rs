@@ -272,7 +272,12 @@ impl<V: ReadView> Context<'_, V> {
         );
         for id in embed_deals(embed) {
             let mut deal = self.ledger.deal(&id)?;
-            if deal.status == DealStatus::Accepted && deal.sector == Some(sector.id.number) {
+            // A promise whose height has passed is broken, also where no block's end has had room
+            // to say so yet.
+            let at = self.ledger.deal_set(&id.pack)?.at;
+            let kept = self.height <= schedule::promise_height(parameters, at);
+            if kept && deal.status == DealStatus::Accepted && deal.sector == Some(sector.id.number)
+            {
                 deal.status = DealStatus::Proven {
                     sector: sector.id.number,
                     from,

@@ -59,6 +59,11 @@ impl<V: ReadView> Context<'_, V> {
             .into());
         };
         require_equal("the quad", &opening.quad, &demand.quad)?;
+        require(self.height <= demand.due, || Refusal::TooLate {
+            what: "the opening",
+            last: demand.due,
+            height: self.height,
+        })?;
         if !self.agrees(id, &deal, opening)? {
             return self.fraud(id, deal, "its two roots are of different bytes", &demand.by);
         }

@@ -6,6 +6,7 @@ use crate::message::SigningContext;
 use crate::quote;
 use crate::receipt::SignedReceipt;
 use crate::refusal::{Refusal, Stop, require, require_equal};
+use crate::schedule;
 use crate::state::DealStatus;
 use crate::units::{Address, Amount, DealId, PackId, ShardIndex};
 use crate::view::{ReadView, ViewError};
@@ -19,19 +20,24 @@ impl<V: ReadView> Context<'_, V> {
                 pack: *pack,
                 shard: ShardIndex(index),
             };
-            let deal = self.ledger.deal(&id)?;
-            match deal.status {
-                DealStatus::Proposed | DealStatus::Accepted => {
-                    // A set that a provider never agreed to is no stain on it.
-                    if deal.status == DealStatus::Accepted {
-                        self.count_broken(deal.provider)?;
-                    }
-                    self.finish_deal(&id, deal, DealStatus::Broken { claimed: false })?;
-                }
-                _ => {}
-            }
+            self.break_promise(&id)?;
         }
         Ok(())
+    }
+
+    /// One deal whose promised height has passed.
+    fn break_promise(&mut self, id: &DealId) -> Result<(), Stop> {
+        let deal = self.ledger.deal(id)?;
+        match deal.status {
+            DealStatus::Proposed | DealStatus::Accepted => {
+                // A set that a provider never agreed to is no stain on it.
+                if deal.status == DealStatus::Accepted {
+                    self.count_broken(deal.provider)?;
+                }
+                self.finish_deal(id, deal, DealStatus::Broken { claimed: false })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn count_broken(&mut self, provider: crate::units::ProviderId) -> Result<(), Stop> {
@@ -52,6 +58,12 @@ impl<V: ReadView> Context<'_, V> {
             shard: receipt.shard,
         };
         let set = self.ledger.deal_set(&id.pack)?;
+        let promised = schedule::promise_height(&self.rules.parameters, set.at);
+        // The claim does not wait for a block's end that has room for this promise: a backlog would
+        // close the claim's window before it opened.
+        if self.height > promised {
+            self.break_promise(&id)?;
+        }
         let mut deal = self.ledger.deal(&id)?;
         if deal.status != (DealStatus::Broken { claimed: false }) {
             return Err(refuse_deal(&id, &deal, "broken and not claimed yet"));
@@ -85,8 +97,7 @@ impl<V: ReadView> Context<'_, V> {
         require(signed_by_worker, || Refusal::Signature)?;
         // The claim ends with the dispute window after the promised height.
         let parameters = &self.rules.parameters;
-        let last =
-            crate::schedule::promise_height(parameters, set.at).after(parameters.dispute_window);
+        let last = promised.after(parameters.dispute_window);
         require(self.height <= last, || Refusal::TooLate {
             what: "the claim",
             last,

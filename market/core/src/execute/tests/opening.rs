@@ -238,3 +238,27 @@ fn another_worker_cannot_answer() {
     };
     world.refused(0, body, "only the worker");
 }
+
+#[test]
+fn an_answer_after_its_height_is_too_late_though_nothing_was_worked_off_yet() {
+    let mut world = World::with_sector();
+    let pack = world.accepted(1);
+    let id = deal_id(pack, 0);
+    world.done(2, Body::DemandOpening { deal: id, quad: 5 });
+    let due = world.deal(&id).demand.unwrap().due;
+    world.by_hand(|context| {
+        let opening = super::super::due::Due::Opening(id);
+        context.unschedule(opening, due);
+        context.schedule(opening, due.after(crate::units::Blocks(5)));
+        Ok(())
+    });
+    world.advance_to(due);
+    let opening = honest(&world, 5);
+    world.refused(
+        0,
+        Body::AnswerOpening { deal: id, opening },
+        "was due by height",
+    );
+    world.advance(4);
+    assert!(matches!(world.deal(&id).status, DealStatus::Failed { .. }));
+}

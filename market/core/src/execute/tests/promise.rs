@@ -114,3 +114,104 @@ fn a_receipt_on_other_terms_or_by_another_hand_claims_nothing() {
     world.advance(1);
     world.refused(2, claim(good), "was due by height");
 }
+
+/// As after a flood of sets: promises wait so many blocks for a block's end with room for them.
+fn backlog(world: &mut World, blocks: u64) {
+    world.by_hand(|context| {
+        let mut waiting = Vec::new();
+        for (key, value) in
+            crate::view::ReadView::scan(&context.ledger, crate::keys::DUE, None, 99)?
+        {
+            if key.starts_with(&crate::keys::due_phase(super::super::due::PROMISES)) {
+                waiting.push((key, value));
+            }
+        }
+        for (key, value) in waiting {
+            context.ledger.put(key.clone(), None);
+            let late = Height(crate::keys::due_height(&key).unwrap().0 + blocks);
+            let rest = key[crate::keys::due_phase(0).len() + 8..].to_vec();
+            let phase = super::super::due::PROMISES;
+            context
+                .ledger
+                .put(crate::keys::due(phase, late, &rest), Some(value));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_claim_does_not_wait_for_a_backlog_of_promises() {
+    let mut world = World::with_sector();
+    let proposal = world.proposal(1);
+    let pack = proposal.pack.id().unwrap();
+    world.done(1, Body::ProposeDealSet(proposal.clone()));
+    let promise = schedule::promise_height(&world.rules.parameters, world.height());
+    world.done(0, world.accept(deal_id(pack, 0)));
+    backlog(&mut world, 40);
+    world.advance_to(promise);
+    assert_eq!(world.deal(&deal_id(pack, 0)).status, DealStatus::Accepted);
+    world.done(2, claim(world.receipt(&proposal, 0)));
+    world.done(3, claim(world.receipt(&proposal, 1)));
+    for index in 0..2 {
+        let status = world.deal(&deal_id(pack, index)).status;
+        assert_eq!(status, DealStatus::Broken { claimed: true });
+    }
+    assert_eq!(world.provider().record.broken, 2);
+    // What is then worked off late finds nothing left to do.
+    world.advance(60);
+    assert_eq!(world.provider().record.broken, 2);
+}
+
+#[test]
+fn an_embed_after_the_promised_height_proves_no_deal() {
+    let mut world = World::with_sector();
+    let pack = world.accepted(1);
+    backlog(&mut world, 40);
+    let set = crate::query::deal_set(&world.view, &pack).unwrap().unwrap();
+    let promise = schedule::promise_height(&world.rules.parameters, set.at);
+    // The sector must live until then.
+    while world.height().0 + 12 < promise.0 {
+        let sector = world.sector(0);
+        if sector.proven != Some(sector.next) {
+            world.prove(0);
+        }
+        world.advance(1);
+    }
+    world.prove(0);
+    let layout = world.layout(
+        super::world::group(5),
+        &[deal_id(pack, 0), deal_id(pack, 1)],
+    );
+    world.done(0, world.commit_embed(vec![layout]));
+    world.advance(2);
+    world.done(0, world.commit_replica(5));
+    world.advance_to(Height(promise.0 + 1));
+    world.land_embed();
+    assert_eq!(world.deal(&deal_id(pack, 0)).status, DealStatus::Accepted);
+    world.advance(60);
+    let status = world.deal(&deal_id(pack, 0)).status;
+    assert_eq!(status, DealStatus::Broken { claimed: false });
+}
+
+#[test]
+fn a_flood_of_sets_delays_nobodys_refund() {
+    let mut world = World::with_sector();
+    // More sets than a block's end once worked off.
+    let packs: Vec<_> = (0..150)
+        .map(|nonce| {
+            let mut proposal = world.proposal(nonce);
+            proposal.terms[0].fund_by = Height(9_999);
+            proposal.terms[1].fund_by = Height(9_999);
+            (proposal.pack.id().unwrap(), proposal)
+        })
+        .collect();
+    let bodies = packs
+        .iter()
+        .map(|(_, p)| (1, Body::ProposeDealSet(p.clone())));
+    world.block(bodies.collect());
+    world.advance(world.rules.parameters.promise.0);
+    for (pack, _) in packs {
+        let status = world.deal(&deal_id(pack, 1)).status;
+        assert_eq!(status, DealStatus::Broken { claimed: false });
+    }
+}
