@@ -6,6 +6,8 @@ use crate::units::{Address, DealId, Height, PackId, ProviderId, SectorId};
 pub const ACCOUNT: &[u8] = b"account/";
 /// Providers by number.
 pub const PROVIDER: &[u8] = b"provider/";
+/// Workers that providers had before, by provider.
+pub const PAST_WORKERS: &[u8] = b"past-workers/";
 /// Sectors by provider and number.
 pub const SECTOR: &[u8] = b"sector/";
 /// Deal sets by pack, without their deals.
@@ -43,6 +45,11 @@ pub fn account(address: &Address) -> Vec<u8> {
 /// Of a provider.
 pub fn provider(id: ProviderId) -> Vec<u8> {
     key(PROVIDER, &[&id.0.to_be_bytes()])
+}
+
+/// Of the workers that a provider had before.
+pub fn past_workers(id: ProviderId) -> Vec<u8> {
+    key(PAST_WORKERS, &[&id.0.to_be_bytes()])
 }
 
 /// Of a sector.

@@ -6,7 +6,9 @@
 use crate::keys;
 use crate::message::{decode, encode};
 use crate::refusal::{Refusal, Stop};
-use crate::state::{Account, Chain, Deal, DealSetRecord, Name, Provider, Sector, Supply};
+use crate::state::{
+    Account, Chain, Deal, DealSetRecord, Name, PastWorker, Provider, Sector, Supply,
+};
 use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
 use crate::view::{Entry, ReadView, ViewError, Writes, scan_start};
 use serde::{Deserialize, Serialize};
@@ -182,6 +184,14 @@ impl<'v, V: ReadView> Ledger<'v, V> {
             .map_or(Ok(Amount::ZERO), |before| before.holds())?;
         Self::shift(&mut self.supply.collateral, before, provider.holds()?)?;
         self.put_object(key, provider)
+    }
+
+    pub fn past_workers(&self, id: ProviderId) -> Result<Vec<PastWorker>, ViewError> {
+        Ok(read(self, "list of past workers", &keys::past_workers(id))?.unwrap_or_default())
+    }
+
+    pub fn put_past_workers(&mut self, id: ProviderId, past: &Vec<PastWorker>) -> Result<(), Stop> {
+        self.put_object(keys::past_workers(id), past)
     }
 
     pub fn sector_option(&self, id: SectorId) -> Result<Option<Sector>, ViewError> {

@@ -121,6 +121,17 @@ pub fn promise_height(parameters: &Parameters, at: Height) -> Height {
     at.after(parameters.promise)
 }
 
+/// The last height for a set whose receipts a worker signed that was replaced at `until`: those of
+/// a later set are not answered for with its signature.
+pub fn last_funding(parameters: &Parameters, until: Height) -> Height {
+    until.after(parameters.promise)
+}
+
+/// The last height at which a past worker's signature can serve in a claim.
+pub fn past_worker_forgotten(parameters: &Parameters, until: Height) -> Height {
+    promise_height(parameters, last_funding(parameters, until)).after(parameters.dispute_window)
+}
+
 /// For how many blocks beacons are kept in state: as long as any rule can ask for one.
 pub fn beacon_memory(parameters: &Parameters) -> Blocks {
     let longest = [

@@ -46,6 +46,15 @@ pub struct Provider {
     pub record: ProviderRecord,
 }
 
+/// A worker that a provider had before. It lies apart from the provider, because only a claim asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastWorker {
+    /// Its key.
+    pub worker: Address,
+    /// The height of the block that replaced it.
+    pub until: Height,
+}
+
 /// Rewards that vest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vesting {
@@ -218,7 +227,8 @@ pub struct Deal {
     pub owner: Address,
     /// Who stores it.
     pub provider: ProviderId,
-    /// The provider's worker when the set was included: it signed the receipt.
+    /// The provider's worker when the set was included. It signed the receipt, or the one before
+    /// did, where it was replaced in between ([`PastWorker`]).
     pub worker: Address,
     /// Hot or cold.
     pub tier: Tier,

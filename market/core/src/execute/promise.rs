@@ -10,6 +10,7 @@ use crate::schedule;
 use crate::state::DealStatus;
 use crate::units::{Address, Amount, DealId, PackId, ShardIndex};
 use crate::view::{ReadView, ViewError};
+use std::collections::BTreeSet;
 
 impl<V: ReadView> Context<'_, V> {
     /// The promised height has passed: what is not proven is broken, and its escrow goes back.
@@ -88,15 +89,24 @@ impl<V: ReadView> Context<'_, V> {
             found: format!("{:?}", receipt.tier),
             expected: format!("{:?}", terms.tier),
         })?;
-        let signed_by_worker = SigningContext::Receipt.verify(
-            self.rules.network,
-            deal.worker.as_bytes(),
-            receipt,
-            &signed.signature,
-        );
+        let parameters = &self.rules.parameters;
+        let before = self.ledger.past_workers(deal.provider)?;
+        let earlier = before
+            .iter()
+            .filter(|past| set.at <= schedule::last_funding(parameters, past.until))
+            .map(|past| past.worker);
+        let mut workers: BTreeSet<Address> = earlier.collect();
+        workers.insert(deal.worker);
+        let signed_by_worker = workers.iter().any(|worker| {
+            SigningContext::Receipt.verify(
+                self.rules.network,
+                worker.as_bytes(),
+                receipt,
+                &signed.signature,
+            )
+        });
         require(signed_by_worker, || Refusal::Signature)?;
         // The claim ends with the dispute window after the promised height.
-        let parameters = &self.rules.parameters;
         let last = promised.after(parameters.dispute_window);
         require(self.height <= last, || Refusal::TooLate {
             what: "the claim",

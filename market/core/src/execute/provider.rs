@@ -4,12 +4,15 @@ use super::Context;
 use crate::ledger::{add, take};
 use crate::message::ProviderOffer;
 use crate::refusal::{Refusal, Stop, require, require_range};
-use crate::state::{Provider, ProviderRecord};
-use crate::units::{Address, Amount, ProviderId, SectorNumber};
+use crate::schedule;
+use crate::state::{PastWorker, Provider, ProviderRecord};
+use crate::units::{Address, Amount, Blocks, ProviderId, SectorNumber};
 use crate::view::ReadView;
 
 /// Bytes of a provider's end point, at most.
 pub const MAX_ENDPOINT_BYTES: usize = 128;
+/// Workers that a provider had before and still answers for, at most.
+const MAX_PAST_WORKERS: usize = 16;
 
 impl<V: ReadView> Context<'_, V> {
     /// The provider, where the sender is its worker.
@@ -67,9 +70,39 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         check_offer(offer)?;
         let mut provider = self.by_owner(id, sender)?;
+        if provider.worker != *worker {
+            self.remember_worker(id, &provider.worker)?;
+        }
         provider.worker = *worker;
         provider.offer = offer.clone();
         self.ledger.put_provider(&provider)
+    }
+
+    /// A receipt is owed whoever the worker is by the time it is funded: otherwise a change of the
+    /// worker would undo every promise that waits for its deal set.
+    fn remember_worker(&mut self, id: ProviderId, worker: &Address) -> Result<(), Stop> {
+        let parameters = &self.rules.parameters;
+        let mut past = self.ledger.past_workers(id)?;
+        past.retain(|past| self.height <= schedule::past_worker_forgotten(parameters, past.until));
+        // Whoever served only inside this block was never seen by a client.
+        if past.last().is_some_and(|last| last.until == self.height) {
+            return Ok(());
+        }
+        if let Some(oldest) = past.first()
+            && past.len() >= MAX_PAST_WORKERS
+        {
+            return Err(Refusal::TooEarly {
+                what: "another change of the worker",
+                first: schedule::past_worker_forgotten(parameters, oldest.until).after(Blocks(1)),
+                height: self.height,
+            }
+            .into());
+        }
+        past.push(PastWorker {
+            worker: *worker,
+            until: self.height,
+        });
+        self.ledger.put_past_workers(id, &past)
     }
 
     pub(super) fn add_collateral(

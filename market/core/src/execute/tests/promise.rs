@@ -1,4 +1,4 @@
-use super::world::{Case, World, deal_id};
+use super::world::{Case, World, address, deal_id, offer};
 use crate::message::Body;
 use crate::receipt::{Receipt, SignedReceipt, Tier};
 use crate::schedule;
@@ -214,4 +214,57 @@ fn a_flood_of_sets_delays_nobodys_refund() {
         let status = world.deal(&deal_id(pack, 1)).status;
         assert_eq!(status, DealStatus::Broken { claimed: false });
     }
+}
+
+fn worker(who: usize) -> Body {
+    Body::UpdateProvider {
+        provider: ProviderId(0),
+        worker: address(who),
+        offer: offer(),
+    }
+}
+
+#[test]
+fn a_change_of_the_worker_before_the_set_is_included_undoes_no_promise() {
+    let mut world = World::with_sector();
+    let proposal = world.proposal(1);
+    // Worker 0 signed; its owner sees the proposal coming and puts another worker in before it.
+    let outcomes = world.block(vec![
+        (0, worker(3)),
+        (0, worker(4)),
+        (1, Body::ProposeDealSet(proposal.clone())),
+    ]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|o| o.result == crate::block::OutcomeResult::Done)
+    );
+    world.advance(world.rules.parameters.promise.0);
+    // Worker 3 served inside one block only: no client ever saw it.
+    let by = |who| claim(world.signed_receipt(world.receipt(&proposal, 0).receipt, who));
+    let (unseen, first, now) = (by(3), by(0), by(4));
+    world.refused(2, unseen, "signature");
+    world.done(2, first);
+    world.refused(2, now, "this needs broken");
+}
+
+#[test]
+fn a_worker_replaced_long_before_answers_for_nothing_and_the_list_is_bounded() {
+    let mut world = World::with_sector();
+    world.done(0, worker(3));
+    world.advance(world.rules.parameters.promise.0);
+    let proposal = world.proposal(1);
+    world.done(1, Body::ProposeDealSet(proposal.clone()));
+    world.advance(world.rules.parameters.promise.0);
+    world.refused(2, claim(world.receipt(&proposal, 0)), "signature");
+    let receipt = world.receipt(&proposal, 0).receipt;
+    world.done(2, claim(world.signed_receipt(receipt, 3)));
+    for change in 0..16 {
+        world.done(0, worker(4 + change % 2));
+    }
+    world.refused(0, worker(1), "another change of the worker");
+    // An offer may always change.
+    world.done(0, worker(5));
+    world.advance(2 * world.rules.parameters.promise.0 + 20);
+    world.done(0, worker(1));
 }
