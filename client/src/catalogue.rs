@@ -196,7 +196,10 @@ impl Catalogue {
     pub fn merge(&mut self, other: Self) {
         self.published = self.published.max(other.published);
         for record in other.objects {
-            let ours = self.objects.iter().find(|object| object.name == record.name);
+            let ours = self
+                .objects
+                .iter()
+                .find(|object| object.name == record.name);
             if ours.is_none_or(|ours| ours.stored < record.stored) {
                 self.insert(record);
             }
@@ -285,9 +288,15 @@ impl Catalogue {
         if catalogue.version != CATALOGUE_VERSION {
             return Err(CatalogueError::Version(catalogue.version));
         }
-        let names: BTreeSet<&str> = catalogue.objects.iter().map(|object| &*object.name).collect();
+        let names: BTreeSet<&str> = catalogue
+            .objects
+            .iter()
+            .map(|object| &*object.name)
+            .collect();
         if names.len() != catalogue.objects.len() {
-            return Err(CatalogueError::Malformed("a name stands in it twice".into()));
+            return Err(CatalogueError::Malformed(
+                "a name stands in it twice".into(),
+            ));
         }
         catalogue.objects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(catalogue)

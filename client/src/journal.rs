@@ -173,10 +173,7 @@ impl Journal {
     ///
     /// # Errors
     /// Files that are not this wallet's.
-    pub fn list(
-        journals: &Path,
-        key: impl Fn() -> WrappingKey,
-    ) -> Result<Vec<Self>, ClientError> {
+    pub fn list(journals: &Path, key: impl Fn() -> WrappingKey) -> Result<Vec<Self>, ClientError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(journals).map_err(ClientError::io(journals))? {
             let path = entry.map_err(ClientError::io(journals))?.path();
@@ -192,7 +189,10 @@ impl Journal {
         };
         if plan.version != JOURNAL_VERSION {
             return Err(ClientError::failed(
-                format!("an upload in {} was begun by another version", folder.display()),
+                format!(
+                    "an upload in {} was begun by another version",
+                    folder.display()
+                ),
                 "finish it with the program that began it",
             ));
         }
@@ -343,13 +343,23 @@ mod tests {
         });
         // Not saved: the process dies here.
         drop(journal);
-        let found = Journal::find(&journals, key(), &root, "photos").unwrap().unwrap();
+        let found = Journal::find(&journals, key(), &root, "photos")
+            .unwrap()
+            .unwrap();
         assert_eq!(found.plan, plan);
         assert_eq!(found.progress.packs, [pack()]);
-        assert!(Journal::find(&journals, key(), &root, "other").unwrap().is_none());
+        assert!(
+            Journal::find(&journals, key(), &root, "other")
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(Journal::list(&journals, key).unwrap().len(), 1);
         found.remove().unwrap();
-        assert!(Journal::find(&journals, key(), &root, "photos").unwrap().is_none());
+        assert!(
+            Journal::find(&journals, key(), &root, "photos")
+                .unwrap()
+                .is_none()
+        );
         assert!(Journal::list(&journals, key).unwrap().is_empty());
     }
 
@@ -361,7 +371,11 @@ mod tests {
         let root = plan.source.root.clone();
         let journal = Journal::begin(&journals, key(), plan).unwrap();
         std::fs::remove_file(journal.folder.join(PLAN)).unwrap();
-        assert!(Journal::find(&journals, key(), &root, "photos").unwrap().is_none());
+        assert!(
+            Journal::find(&journals, key(), &root, "photos")
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

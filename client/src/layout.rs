@@ -143,7 +143,11 @@ impl Layout {
     }
 
     fn last_number(&self) -> Result<u32, LayoutError> {
-        let last = self.packs.len().checked_sub(1).ok_or(LayoutError::TooMany)?;
+        let last = self
+            .packs
+            .len()
+            .checked_sub(1)
+            .ok_or(LayoutError::TooMany)?;
         u32::try_from(last).map_err(|_| LayoutError::TooMany)
     }
 
@@ -190,7 +194,10 @@ mod tests {
         let mut layout = Layout::new(ByteCount(3 * CHUNK + 100)).unwrap();
         layout.place(0, chunks(10)).unwrap();
         let extents = layout.place(1, chunks(7 * 65_536)).unwrap();
-        let lengths: Vec<u64> = extents.iter().map(|extent| extent.length.0 / CHUNK).collect();
+        let lengths: Vec<u64> = extents
+            .iter()
+            .map(|extent| extent.length.0 / CHUNK)
+            .collect();
         assert_eq!(lengths, [3, 3, 1]);
         check_extents(chunks(7 * 65_536), &extents).unwrap();
     }

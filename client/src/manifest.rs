@@ -266,7 +266,8 @@ fn check_entry(entry: &Entry) -> Result<(), &'static str> {
         Kind::Directory => Ok(()),
         Kind::Symlink { target } => {
             let fits = !target.is_empty() && target.len() <= TARGET_LIMIT && !target.contains(&0);
-            fits.then_some(()).ok_or("its link target is none that Linux takes")
+            fits.then_some(())
+                .ok_or("its link target is none that Linux takes")
         }
         Kind::File { size, content } => check_content(*size, content.as_ref()),
     }
@@ -357,10 +358,20 @@ pub(crate) mod tests {
     fn tree() -> Vec<Entry> {
         vec![
             entry(None, b"photos", Kind::Directory),
-            entry(Some(0), b"a.jpg", file(70_000, vec![extent(65_552), extent(4_480)])),
+            entry(
+                Some(0),
+                b"a.jpg",
+                file(70_000, vec![extent(65_552), extent(4_480)]),
+            ),
             entry(Some(0), b"\xff\xfe odd\n", empty_file()),
             entry(Some(0), b"inner", Kind::Directory),
-            entry(Some(3), b"link", Kind::Symlink { target: b"../../etc".to_vec() }),
+            entry(
+                Some(3),
+                b"link",
+                Kind::Symlink {
+                    target: b"../../etc".to_vec(),
+                },
+            ),
         ]
     }
 
@@ -374,12 +385,27 @@ pub(crate) mod tests {
 
     #[test]
     fn a_name_that_leaves_its_folder_is_refused() {
-        for name in [&b".."[..], b".", b"", b"a/b", b"/etc", b"a\0b", &[b'x'; 256]] {
+        for name in [
+            &b".."[..],
+            b".",
+            b"",
+            b"a/b",
+            b"/etc",
+            b"a\0b",
+            &[b'x'; 256],
+        ] {
             assert!(EntryName::new(name).is_none(), "{name:?}");
             let mut entries = tree();
             entries[1].name = EntryName(name.to_vec());
-            let bytes = serde_ipld_dagcbor::to_vec(&Manifest { version: 1, entries }).unwrap();
-            assert!(matches!(Manifest::decode(&bytes), Err(ManifestError::Malformed(_))));
+            let bytes = serde_ipld_dagcbor::to_vec(&Manifest {
+                version: 1,
+                entries,
+            })
+            .unwrap();
+            assert!(matches!(
+                Manifest::decode(&bytes),
+                Err(ManifestError::Malformed(_))
+            ));
         }
     }
 

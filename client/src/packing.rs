@@ -227,7 +227,15 @@ mod tests {
 
     fn planned(root: &Path, capacity: u64) -> Plan {
         let source = Source::walk(root).unwrap();
-        plan(source, "o", TERMS, ByteCount(capacity), &Catalogue::default(), 1).unwrap()
+        plan(
+            source,
+            "o",
+            TERMS,
+            ByteCount(capacity),
+            &Catalogue::default(),
+            1,
+        )
+        .unwrap()
     }
 
     fn tree(folder: &Path) -> std::path::PathBuf {
@@ -261,7 +269,9 @@ mod tests {
                 .collect();
             assert!(packs.iter().all(|pack| pack.len() as u64 <= capacity));
             for (index, entry) in plan.manifest.entries().iter().enumerate() {
-                let Kind::File { content, size } = &entry.kind else { continue };
+                let Kind::File { content, size } = &entry.kind else {
+                    continue;
+                };
                 let plain = std::fs::read(plan.source.path_of(index)).unwrap();
                 assert_eq!(plain.len() as u64, size.0);
                 if let Some(content) = content {
@@ -300,7 +310,11 @@ mod tests {
         let plan = planned(&tree(folder.path()), 1 << 20);
         let mut keys: Vec<[u8; 39]> = vec![*plan.manifest_content.key.as_bytes()];
         for entry in plan.manifest.entries() {
-            if let Kind::File { content: Some(content), .. } = &entry.kind {
+            if let Kind::File {
+                content: Some(content),
+                ..
+            } = &entry.kind
+            {
                 keys.push(*content.key.as_bytes());
             }
         }

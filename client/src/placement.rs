@@ -126,7 +126,10 @@ impl Survey {
         }
         let mut rooms: Vec<u64> = self.live.iter().map(|live| live.largest.0).collect();
         rooms.sort_unstable_by(|a, b| b.cmp(a));
-        let least = rooms.get(usize::from(n).saturating_sub(1)).copied().unwrap_or(0);
+        let least = rooms
+            .get(usize::from(n).saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
         Ok(ByteCount(
             least.saturating_mul(u64::from(k)).min(PACK_LIMIT.0),
         ))
@@ -141,7 +144,10 @@ impl Survey {
         );
         let fits = u8::try_from(live).unwrap_or(u8::MAX);
         if fits < 2 {
-            return ClientError::refused(sentence, "start more providers, or wait until they answer");
+            return ClientError::refused(
+                sentence,
+                "start more providers, or wait until they answer",
+            );
         }
         // The same share of shards may be lost, and at least one.
         let scaled = u16::from(fits) * u16::from(k) / u16::from(n.max(1));
@@ -194,15 +200,22 @@ impl Survey {
 
     /// What does not fit, and what there is.
     pub fn too_little_room(&self, (k, n): (u8, u8), packs: &[ByteCount]) -> ClientError {
-        let total = packs.iter().fold(0u64, |sum, pack| sum.saturating_add(pack.0));
+        let total = packs
+            .iter()
+            .fold(0u64, |sum, pack| sum.saturating_add(pack.0));
         let needed = packs.iter().fold(0u64, |sum, pack| {
             let shard = padded(shard_length(k, *pack)).0;
             sum.saturating_add(shard.saturating_mul(u64::from(n)))
         });
         let mut rooms: Vec<u64> = self.live.iter().map(|live| live.free.0).collect();
         rooms.sort_unstable_by(|a, b| b.cmp(a));
-        let free = rooms.iter().fold(0u64, |sum, room| sum.saturating_add(*room));
-        let least = rooms.get(usize::from(n).saturating_sub(1)).copied().unwrap_or(0);
+        let free = rooms
+            .iter()
+            .fold(0u64, |sum, room| sum.saturating_add(*room));
+        let least = rooms
+            .get(usize::from(n).saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
         ClientError::refused(
             format!(
                 "{total} bytes take {needed} bytes on {n} providers ({k} of {n}), and the {} that answer have {free} bytes free in all",
@@ -320,19 +333,45 @@ mod tests {
         let survey = survey((0..4).map(|id| live(id, 1 << 20, 1)).collect());
         let error = survey.pack_capacity(3, 6).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("6 different providers") && text.contains("4 of the network's 5"), "{text}");
+        assert!(
+            text.contains("6 different providers") && text.contains("4 of the network's 5"),
+            "{text}"
+        );
         assert!(text.contains("provider 77: it is gone"), "{text}");
-        assert_eq!(error.next(), "with --data-shards 2 --total-shards 4 it fits now");
-        let survey = Survey { live: vec![live(0, 1, 1)], silent: vec![] };
-        assert!(survey.pack_capacity(3, 6).unwrap_err().next().contains("more providers"));
+        assert_eq!(
+            error.next(),
+            "with --data-shards 2 --total-shards 4 it fits now"
+        );
+        let survey = Survey {
+            live: vec![live(0, 1, 1)],
+            silent: vec![],
+        };
+        assert!(
+            survey
+                .pack_capacity(3, 6)
+                .unwrap_err()
+                .next()
+                .contains("more providers")
+        );
     }
 
     #[test]
     fn a_pack_is_as_large_as_the_nth_best_sector_allows() {
         let rooms = [9, 4, 7, 5, 8, 6, 1];
-        let survey = survey(rooms.iter().map(|room| live(*room, room << 20, 1)).collect());
-        assert_eq!(survey.pack_capacity(3, 6).unwrap(), ByteCount(3 * (4 << 20)));
-        assert_eq!(survey.pack_capacity(3, 7).unwrap(), ByteCount(3 * (1 << 20)));
+        let survey = survey(
+            rooms
+                .iter()
+                .map(|room| live(*room, room << 20, 1))
+                .collect(),
+        );
+        assert_eq!(
+            survey.pack_capacity(3, 6).unwrap(),
+            ByteCount(3 * (4 << 20))
+        );
+        assert_eq!(
+            survey.pack_capacity(3, 7).unwrap(),
+            ByteCount(3 * (1 << 20))
+        );
         let large = Survey {
             live: (0..6).map(|id| live(id, 1 << 40, 1)).collect(),
             silent: vec![],
@@ -353,7 +392,10 @@ mod tests {
         assert_eq!(ids(&assigned[0]), [1, 2]);
         let survey = self::survey((0..4).map(|id| live(id, 4 << 20, 1)).collect());
         let assigned = survey.assign((2, 2), &[length, length]).unwrap();
-        assert_eq!((ids(&assigned[0]), ids(&assigned[1])), (vec![0, 1], vec![2, 3]));
+        assert_eq!(
+            (ids(&assigned[0]), ids(&assigned[1])),
+            (vec![0, 1], vec![2, 3])
+        );
     }
 
     #[test]
@@ -361,7 +403,10 @@ mod tests {
         let survey = survey((0..6).map(|id| live(id, 1 << 20, 1)).collect());
         let error = survey.assign((3, 6), &[ByteCount(6 << 20)]).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("6291456 bytes take") && text.contains("6291456 bytes free"), "{text}");
+        assert!(
+            text.contains("6291456 bytes take") && text.contains("6291456 bytes free"),
+            "{text}"
+        );
         assert!(error.next().contains("3145728 bytes"), "{}", error.next());
         survey.assign((3, 6), &[ByteCount(2 << 20)]).unwrap();
     }
@@ -374,7 +419,10 @@ mod tests {
             balance: Amount(500_000_000),
         };
         let error = quote.check("thold1abc").unwrap_err();
-        assert!(error.to_string().contains("3.5 HOLD are missing"), "{error}");
+        assert!(
+            error.to_string().contains("3.5 HOLD are missing"),
+            "{error}"
+        );
         assert!(error.next().contains("send 3.5 HOLD or more to thold1abc"));
         let enough = Quote {
             balance: Amount::hold(4),

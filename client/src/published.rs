@@ -1,8 +1,6 @@
 //! The catalogue in the network: read by whoever has the phrase, published with each put.
 
-use crate::catalogue::{
-    BLOCK_LENGTH_BYTES, CATALOGUE_LABEL, Catalogue, CatalogueError, ObjectId,
-};
+use crate::catalogue::{BLOCK_LENGTH_BYTES, CATALOGUE_LABEL, Catalogue, CatalogueError, ObjectId};
 use crate::error::ClientError;
 use crate::reader::PackReader;
 use crate::session::Session;
@@ -113,12 +111,18 @@ async fn fetch(session: &Session, name: &Name) -> Result<Catalogue, ClientError>
     if needed.0 > tail.len() as u64 {
         tail = reader.read(0, end(needed.0)).await?;
     }
-    let from = tail.len().saturating_sub(usize::try_from(needed.0).unwrap_or(usize::MAX));
+    let from = tail
+        .len()
+        .saturating_sub(usize::try_from(needed.0).unwrap_or(usize::MAX));
     let block = tail.get(from..).unwrap_or_default();
     if ObjectId::of(block) != root {
         return Err(unreadable("its bytes have another CID"));
     }
-    Ok(Catalogue::from_block(&session.wallet().wrapping_key(), block, pack)?)
+    Ok(Catalogue::from_block(
+        &session.wallet().wrapping_key(),
+        block,
+        pack,
+    )?)
 }
 
 /// Points the wallet's name at a catalogue that is stored, as `version`. Pointing it twice at the

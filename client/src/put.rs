@@ -258,9 +258,8 @@ async fn quote(
 async fn funded(session: &Session, pack: PackId) -> Result<Option<Height>, ClientError> {
     match session.ledger().deal_set(pack).await {
         Ok(set) => {
-            let stands = |deal: &holdfast_market_core::state::Deal| {
-                deal.status != DealStatus::Cancelled
-            };
+            let stands =
+                |deal: &holdfast_market_core::state::Deal| deal.status != DealStatus::Cancelled;
             Ok(set.deals.iter().any(stands).then_some(set.at))
         }
         Err(LedgerError::NotFound(_)) => Ok(None),
@@ -414,7 +413,11 @@ impl Work<'_> {
             return self.journal.save();
         }
         let now = session.ledger().status().await?.height;
-        let soonest = pack.receipts.iter().map(|signed| signed.receipt.fund_by).min();
+        let soonest = pack
+            .receipts
+            .iter()
+            .map(|signed| signed.receipt.fund_by)
+            .min();
         if soonest.is_none_or(|fund_by| fund_by < now.after(FUNDING_TIME)) {
             let done = upload(Upload {
                 session,

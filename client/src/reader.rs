@@ -127,7 +127,10 @@ impl PackReader {
         let mut packs = Vec::with_capacity(sets.len());
         for set in sets {
             let pack = pack_of(set, &providers);
-            let answering = pack.sources.iter().filter(|source| !avoided.contains(&source.provider));
+            let answering = pack
+                .sources
+                .iter()
+                .filter(|source| !avoided.contains(&source.provider));
             let count = answering.count();
             if count < usize::from(pack.header.k) {
                 return Err(ClientError::failed(
@@ -211,7 +214,9 @@ impl PackReader {
             return Ok(Bytes::new());
         };
         let block_bytes = entry.block_bytes();
-        let limit = usize::try_from(CACHE_BYTES / block_bytes).unwrap_or(1).max(4);
+        let limit = usize::try_from(CACHE_BYTES / block_bytes)
+            .unwrap_or(1)
+            .max(4);
         let cell = lock(&self.shared.cache).get((pack, number), limit);
         let start = number.saturating_mul(block_bytes);
         let range = ByteRange {
@@ -308,7 +313,11 @@ impl ContentReader {
     ///
     /// # Errors
     /// Extents that are not those of such a content.
-    pub fn new(reader: PackReader, content: &Content, size: ByteCount) -> Result<Self, ClientError> {
+    pub fn new(
+        reader: PackReader,
+        content: &Content,
+        size: ByteCount,
+    ) -> Result<Self, ClientError> {
         let chunks = Chunks::of(size)?;
         crate::manifest::check_extents(chunks, &content.extents)
             .map_err(|reason| crate::manifest::ManifestError::Malformed(reason.into()))?;

@@ -104,10 +104,14 @@ impl Anchor {
             .iter()
             .position(|message| proposes(message, pack))
             .ok_or_else(missing)?;
-        let encoded = |items: &[SignedMessage]| items.iter().map(encode).collect::<Result<Vec<_>, _>>();
+        let encoded =
+            |items: &[SignedMessage]| items.iter().map(encode).collect::<Result<Vec<_>, _>>();
         let number = u32::try_from(index).map_err(|_| missing())?;
         let place = Membership::prove(&encoded(&messages)?, number).ok_or_else(missing)?;
-        let results: Vec<Vec<u8>> = outcomes.iter().map(Outcome::leaf).collect::<Result<_, _>>()?;
+        let results: Vec<Vec<u8>> = outcomes
+            .iter()
+            .map(Outcome::leaf)
+            .collect::<Result<_, _>>()?;
         let outcome_place = Membership::prove(&results, number).ok_or_else(missing)?;
         Ok(Self {
             header: first.block.header,
@@ -176,11 +180,7 @@ impl PortableReceipt {
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn verify(
-        &self,
-        network: NetworkId,
-        validators: &[Validator],
-    ) -> Result<(), ReceiptError> {
+    pub fn verify(&self, network: NetworkId, validators: &[Validator]) -> Result<(), ReceiptError> {
         if self.network != network {
             return Err(ReceiptError::OtherNetwork {
                 found: self.network,
@@ -209,15 +209,16 @@ impl PackReceipt {
         let Body::ProposeDealSet(proposal) = &self.anchor.message.message.body else {
             return Err("its message proposes no deals");
         };
-        holds(proposal.pack == *header, "its message proposes another pack")?;
+        holds(
+            proposal.pack == *header,
+            "its message proposes another pack",
+        )?;
         let n = usize::from(header.n);
-        let complete = self.signed.len() == n
-            && proposal.terms.len() == n
-            && header.shard_roots.len() == n;
+        let complete =
+            self.signed.len() == n && proposal.terms.len() == n && header.shard_roots.len() == n;
         holds(complete, "it has not one receipt for each shard")?;
         let shards = (0..=u8::MAX).zip(&header.shard_roots);
-        for ((signed, terms), (shard, root)) in
-            self.signed.iter().zip(&proposal.terms).zip(shards)
+        for ((signed, terms), (shard, root)) in self.signed.iter().zip(&proposal.terms).zip(shards)
         {
             let receipt = &signed.receipt.receipt;
             let same = receipt.pack == self.pack
@@ -252,7 +253,10 @@ impl Anchor {
     ) -> Result<(), &'static str> {
         let holds = |held: bool, reason| if held { Ok(()) } else { Err(reason) };
         let message = &self.message.message;
-        holds(message.sender == owner, "another account proposed its deals")?;
+        holds(
+            message.sender == owner,
+            "another account proposed its deals",
+        )?;
         let signed = SigningContext::Message.verify(
             network,
             message.sender.as_bytes(),
@@ -270,7 +274,9 @@ impl Anchor {
         )?;
         let follows = self.header.id().is_ok_and(|id| id == self.next.parent);
         holds(follows, "the second block does not follow the first")?;
-        let told = self.outcome.leaf()
+        let told = self
+            .outcome
+            .leaf()
             .is_ok_and(|bytes| self.outcome_place.holds(self.next.receipts_root, &bytes));
         holds(
             told && self.outcome_place.index == self.place.index,

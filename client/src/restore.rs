@@ -28,7 +28,10 @@ impl<'a> Restoration<'a> {
     /// # Errors
     /// Something of that name is there and `force` is not given, or the system's refusal.
     pub fn begin(manifest: &'a Manifest, folder: &Path, force: bool) -> Result<Self, ClientError> {
-        let name = manifest.entries().first().map(|entry| entry.name.as_os_str());
+        let name = manifest
+            .entries()
+            .first()
+            .map(|entry| entry.name.as_os_str());
         let name = name.unwrap_or(OsStr::new("object"));
         let target = folder.join(name);
         if !force && target.symlink_metadata().is_ok() {
@@ -58,7 +61,9 @@ impl<'a> Restoration<'a> {
         let parent = entry
             .parent
             .and_then(|parent| self.paths.get(usize::try_from(parent).ok()?));
-        let path = parent.unwrap_or(&self.workplace).join(entry.name.as_os_str());
+        let path = parent
+            .unwrap_or(&self.workplace)
+            .join(entry.name.as_os_str());
         match &entry.kind {
             Kind::Directory => DirBuilder::new()
                 .mode(0o700)
@@ -118,7 +123,10 @@ impl<'a> Restoration<'a> {
         let there = self.target.symlink_metadata().is_ok();
         if there && !self.force {
             return Err(ClientError::failed(
-                format!("{} was made by somebody else meanwhile", self.target.display()),
+                format!(
+                    "{} was made by somebody else meanwhile",
+                    self.target.display()
+                ),
                 "give another folder with --to, or --force to replace it",
             ));
         }
@@ -211,7 +219,10 @@ mod tests {
     fn files(manifest: &Manifest) -> Vec<usize> {
         let is_file = |entry: &Entry| matches!(entry.kind, Kind::File { .. });
         let entries = manifest.entries().iter().enumerate();
-        entries.filter(|(_, entry)| is_file(entry)).map(|(index, _)| index).collect()
+        entries
+            .filter(|(_, entry)| is_file(entry))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     fn names_in(folder: &Path) -> Vec<OsString> {
@@ -231,7 +242,11 @@ mod tests {
         symlink("../../../etc/passwd", root.join("inner/link")).unwrap();
         let time = FileTime::from_unix_time(-5, 123_456_789);
         filetime::set_symlink_file_times(root.join("inner/link"), time, time).unwrap();
-        for (path, mode) in [("inner/script", 0o751), ("inner/empty", 0o500), ("inner", 0o555)] {
+        for (path, mode) in [
+            ("inner/script", 0o751),
+            ("inner/empty", 0o500),
+            ("inner", 0o555),
+        ] {
             let path = root.join(path);
             filetime::set_file_mtime(&path, FileTime::from_unix_time(1_000, 7)).unwrap();
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
@@ -297,7 +312,10 @@ mod tests {
             parent,
             name: EntryName::new(name).unwrap(),
             mode: 0o644,
-            modified: Timestamp { seconds: 0, nanos: 0 },
+            modified: Timestamp {
+                seconds: 0,
+                nanos: 0,
+            },
             kind,
         };
         let link = Kind::Symlink {

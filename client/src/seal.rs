@@ -168,12 +168,23 @@ mod tests {
 
     #[test]
     fn a_wrapped_key_opens_under_its_seed_and_purpose_alone() {
-        let (ours, other) = (WrappingKey::of_secret([1; 32]), WrappingKey::of_secret([2; 32]));
+        let (ours, other) = (
+            WrappingKey::of_secret([1; 32]),
+            WrappingKey::of_secret([2; 32]),
+        );
         let key = ContentKey::random(&mut thread_rng());
-        let wrapped = ours.wrap(Purpose::Manifest, &key, &mut thread_rng()).unwrap();
+        let wrapped = ours
+            .wrap(Purpose::Manifest, &key, &mut thread_rng())
+            .unwrap();
         assert_eq!(ours.unwrap(Purpose::Manifest, &wrapped).unwrap(), key);
-        assert_eq!(other.unwrap(Purpose::Manifest, &wrapped), Err(SealError::NotOurs));
-        assert_eq!(ours.unwrap(Purpose::Catalogue, &wrapped), Err(SealError::NotOurs));
+        assert_eq!(
+            other.unwrap(Purpose::Manifest, &wrapped),
+            Err(SealError::NotOurs)
+        );
+        assert_eq!(
+            ours.unwrap(Purpose::Catalogue, &wrapped),
+            Err(SealError::NotOurs)
+        );
         for byte in 0..WRAPPED_BYTES {
             let mut changed = wrapped;
             changed.0[byte] ^= 1;
@@ -184,7 +195,9 @@ mod tests {
     #[test]
     fn a_sealed_block_comes_back_and_a_cut_one_does_not() {
         let ours = WrappingKey::of_secret([1; 32]);
-        let block = ours.seal_block(Purpose::Journal, b"note", &mut thread_rng()).unwrap();
+        let block = ours
+            .seal_block(Purpose::Journal, b"note", &mut thread_rng())
+            .unwrap();
         assert_eq!(ours.open_block(Purpose::Journal, &block).unwrap(), b"note");
         for length in 0..block.len() {
             assert!(ours.open_block(Purpose::Journal, &block[..length]).is_err());

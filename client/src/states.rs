@@ -216,7 +216,9 @@ mod tests {
                 repair_budget: Amount::ZERO,
             },
             at: Height(9),
-            deals: deals.map(|(status, provider)| deal(status, provider)).collect(),
+            deals: deals
+                .map(|(status, provider)| deal(status, provider))
+                .collect(),
             repair_budget: Amount::ZERO,
         };
         let sectors = (0..3).map(|provider| sector(provider, faulty.contains(&provider)));
@@ -317,7 +319,10 @@ mod tests {
     fn a_shard_says_in_words_how_it_is() {
         let pack = state([proven(), proven(), failed()], &[1]);
         let words: Vec<&str> = pack.shards.iter().map(|shard| &*shard.status).collect();
-        assert_eq!(words, ["proven", "faulty", "failed: the promise was broken"]);
+        assert_eq!(
+            words,
+            ["proven", "faulty", "failed: the promise was broken"]
+        );
         assert_eq!(pack.healthy, 1);
     }
 }

@@ -161,8 +161,7 @@ impl Cipher {
         let (secret, rest) = key.0.split_at(32);
         let mut prefix = [0; 7];
         prefix.copy_from_slice(rest);
-        let unbound =
-            UnboundKey::new(&AES_256_GCM, secret).map_err(|_| StreamError::Forged(0))?;
+        let unbound = UnboundKey::new(&AES_256_GCM, secret).map_err(|_| StreamError::Forged(0))?;
         Ok(Self {
             key: LessSafeKey::new(unbound),
             prefix,
@@ -254,8 +253,7 @@ pub fn seal_all(key: &ContentKey, plain: &[u8]) -> Result<Vec<u8>, StreamError> 
 /// # Errors
 /// Anything but what [`seal_all`] wrote under this key.
 pub fn open_all(key: &ContentKey, sealed: &[u8]) -> Result<Vec<u8>, StreamError> {
-    let chunks =
-        Chunks::of_sealed(ByteCount(sealed.len() as u64)).ok_or(StreamError::Forged(0))?;
+    let chunks = Chunks::of_sealed(ByteCount(sealed.len() as u64)).ok_or(StreamError::Forged(0))?;
     let cipher = Cipher::new(key, chunks)?;
     let mut plain = Vec::with_capacity(sealed.len());
     for (chunk, part) in (0..).zip(sealed.chunks(SEALED_CHUNK_BYTES)) {
@@ -285,7 +283,15 @@ mod tests {
     #[test]
     fn every_length_around_a_chunk_comes_back() {
         let key = key();
-        for length in [0, 1, 127, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+        for length in [
+            0,
+            1,
+            127,
+            CHUNK_BYTES - 1,
+            CHUNK_BYTES,
+            CHUNK_BYTES + 1,
+            3 * CHUNK_BYTES,
+        ] {
             let sealed = seal_all(&key, &plain(length)).unwrap();
             let chunks = Chunks::of(ByteCount(length as u64)).unwrap();
             assert_eq!(chunks.sealed_length().0, sealed.len() as u64);
@@ -298,7 +304,12 @@ mod tests {
     fn a_flipped_bit_is_refused_in_its_own_chunk() {
         let key = key();
         let sealed = seal_all(&key, &plain(2 * CHUNK_BYTES + 5)).unwrap();
-        for (at, chunk) in [(0, 0), (CHUNK_BYTES, 0), (SEALED_CHUNK_BYTES + 9, 1), (sealed.len() - 1, 2)] {
+        for (at, chunk) in [
+            (0, 0),
+            (CHUNK_BYTES, 0),
+            (SEALED_CHUNK_BYTES + 9, 1),
+            (sealed.len() - 1, 2),
+        ] {
             let mut changed = sealed.clone();
             changed[at] ^= 4;
             assert_eq!(open_all(&key, &changed), Err(StreamError::Forged(chunk)));

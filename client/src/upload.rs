@@ -52,7 +52,11 @@ pub struct Uploaded {
 /// Some shard found nobody; who failed how is in the sentence. Nothing is paid.
 pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
     let mut targets = Vec::with_capacity(upload.targets.len());
-    let mut taken: Vec<ProviderId> = upload.targets.iter().map(|target| target.provider).collect();
+    let mut taken: Vec<ProviderId> = upload
+        .targets
+        .iter()
+        .map(|target| target.provider)
+        .collect();
     for target in &upload.targets {
         targets.push(choose(&upload, target, &mut taken)?);
     }
@@ -67,7 +71,8 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
         let assisted = round == 0 && !upload.direct;
         let results = send(&upload, &plan, assisted).await?;
         faults.clear();
-        for ((result, receipt), target) in results.into_iter().zip(&mut receipts).zip(&mut targets) {
+        for ((result, receipt), target) in results.into_iter().zip(&mut receipts).zip(&mut targets)
+        {
             match result {
                 Ok(signed) => *receipt = Some(signed),
                 // It signed in an earlier round for exactly this, and what it has it keeps.
@@ -115,7 +120,10 @@ fn choose(
     let shard = upload.header.shard_length;
     let other = upload.survey.replacement(shard, taken).ok_or_else(|| {
         ClientError::refused(
-            format!("provider {} does not answer and no other has room", target.provider),
+            format!(
+                "provider {} does not answer and no other has room",
+                target.provider
+            ),
             "run the same command again when it is up",
         )
     })?;
@@ -160,5 +168,7 @@ async fn send(
     }
     upload.meter.begin("uploading directly", plan.header.length);
     let source = upload.sealed.clone().reader();
-    direct_put(peers, plan, source, progress).await.map_err(failed)
+    direct_put(peers, plan, source, progress)
+        .await
+        .map_err(failed)
 }

@@ -117,10 +117,12 @@ impl Source {
         path: &Path,
         open: &mut Vec<(u32, PathBuf)>,
     ) -> Result<(), WalkError> {
-        let metadata = path.symlink_metadata().map_err(|error| named(path, error))?;
+        let metadata = path
+            .symlink_metadata()
+            .map_err(|error| named(path, error))?;
         let kind = kind_of(path, &metadata)?;
-        let index = u32::try_from(self.found.len())
-            .map_err(|_| WalkError::TooMany(self.root.clone()))?;
+        let index =
+            u32::try_from(self.found.len()).map_err(|_| WalkError::TooMany(self.root.clone()))?;
         if kind == FoundKind::Directory {
             open.push((index, path.to_owned()));
         }
@@ -174,7 +176,9 @@ impl Source {
     /// It changed, or cannot be read any more.
     pub fn check_unchanged(&self, index: usize) -> Result<(), WalkError> {
         let path = self.path_of(index);
-        let metadata = path.symlink_metadata().map_err(|error| named(&path, error))?;
+        let metadata = path
+            .symlink_metadata()
+            .map_err(|error| named(&path, error))?;
         let same = self.found.get(index).is_some_and(|found| {
             found.modified == modified(&metadata)
                 && match found.kind {
@@ -216,9 +220,7 @@ fn absolute(path: &Path) -> Result<PathBuf, WalkError> {
     path.symlink_metadata().map_err(unreadable)?;
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) => {
-            Ok(parent.canonicalize().map_err(unreadable)?.join(name))
-        }
+        (Some(parent), Some(name)) => Ok(parent.canonicalize().map_err(unreadable)?.join(name)),
         _ => Ok(absolute),
     }
 }
@@ -229,12 +231,11 @@ fn list(folder: &Path) -> Result<Vec<(EntryName, PathBuf)>, WalkError> {
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
-        let name = EntryName::new(entry.file_name().as_bytes()).ok_or_else(|| {
-            WalkError::Unreadable {
+        let name =
+            EntryName::new(entry.file_name().as_bytes()).ok_or_else(|| WalkError::Unreadable {
                 path: path.clone(),
                 reason: io::Error::other("its name cannot be stored"),
-            }
-        })?;
+            })?;
         names.push((name, path));
     }
     names.sort();
@@ -286,7 +287,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn names(source: &Source) -> Vec<String> {
-        source.found.iter().map(|found| found.name.to_text()).collect()
+        source
+            .found
+            .iter()
+            .map(|found| found.name.to_text())
+            .collect()
     }
 
     #[test]
@@ -294,7 +299,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("tree");
         std::fs::create_dir_all(root.join("empty folder")).unwrap();
-        let odd: [&[u8]; 6] = [b"-rf", b" ", b"new\nline", b"\xff\xfe", "Ünïcödé".as_bytes(), b"..."];
+        let odd: [&[u8]; 6] = [
+            b"-rf",
+            b" ",
+            b"new\nline",
+            b"\xff\xfe",
+            "Ünïcödé".as_bytes(),
+            b"...",
+        ];
         for name in odd {
             std::fs::write(root.join(OsStr::from_bytes(name)), name).unwrap();
         }
@@ -325,7 +337,9 @@ mod tests {
         assert_eq!(names(&source), ["tree", "dangling", "out", "self"]);
         assert_eq!(
             source.found[2].kind,
-            FoundKind::Symlink { target: b"/etc".to_vec() }
+            FoundKind::Symlink {
+                target: b"/etc".to_vec()
+            }
         );
         let link = Source::walk(&root.join("out")).unwrap();
         assert_eq!(names(&link), ["out"]);
@@ -362,8 +376,14 @@ mod tests {
         let source = Source::walk(&path).unwrap();
         source.check_unchanged(0).unwrap();
         std::fs::write(&path, "longer").unwrap();
-        assert!(matches!(source.check_unchanged(0), Err(WalkError::Changed(_))));
+        assert!(matches!(
+            source.check_unchanged(0),
+            Err(WalkError::Changed(_))
+        ));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(source.check_unchanged(0), Err(WalkError::Missing(_))));
+        assert!(matches!(
+            source.check_unchanged(0),
+            Err(WalkError::Missing(_))
+        ));
     }
 }

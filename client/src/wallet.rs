@@ -75,7 +75,10 @@ impl Wallet {
         if !file.exists() {
             return Err(ClientError::not_found(
                 format!("{} has no wallet", path.display()),
-                format!("make one with `holdfast wallet create --wallet {}`", path.display()),
+                format!(
+                    "make one with `holdfast wallet create --wallet {}`",
+                    path.display()
+                ),
             ));
         }
         Ok(Self {

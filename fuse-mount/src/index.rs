@@ -102,9 +102,12 @@ impl TreeIndex {
         let no_folder = || IndexError::NoFolder(name.into());
         let first = self.inodes.len() as u64 + 1;
         let number_of = |entry: u32| first.saturating_add(u64::from(entry));
-        if !manifest.entries().iter().zip(0u32..).all(|(entry, number)| {
-            entry.parent.map_or(number == 0, |parent| parent < number)
-        }) {
+        if !manifest
+            .entries()
+            .iter()
+            .zip(0u32..)
+            .all(|(entry, number)| entry.parent.map_or(number == 0, |parent| parent < number))
+        {
             return Err(no_folder());
         }
         for (index, entry) in manifest.entries().iter().enumerate() {
@@ -117,7 +120,8 @@ impl TreeIndex {
                 object: self.objects,
                 entry: index,
             };
-            self.inodes.push(inode_of(entry, parent, shown.clone(), place));
+            self.inodes
+                .push(inode_of(entry, parent, shown.clone(), place));
             self.names.insert((parent, shown), inode);
             if let Some(folder) = self.get_mut(parent) {
                 folder.children.push(inode);
@@ -130,11 +134,13 @@ impl TreeIndex {
 
     /// An inode.
     pub fn get(&self, inode: u64) -> Option<&Inode> {
-        self.inodes.get(usize::try_from(inode.checked_sub(1)?).ok()?)
+        self.inodes
+            .get(usize::try_from(inode.checked_sub(1)?).ok()?)
     }
 
     fn get_mut(&mut self, inode: u64) -> Option<&mut Inode> {
-        self.inodes.get_mut(usize::try_from(inode.checked_sub(1)?).ok()?)
+        self.inodes
+            .get_mut(usize::try_from(inode.checked_sub(1)?).ok()?)
     }
 
     /// The inode of a name in a folder.
@@ -145,7 +151,9 @@ impl TreeIndex {
     /// What a folder shows from its `offset`-th line on: `.`, `..`, then its content. Nothing
     /// where the inode is no folder.
     pub fn list(&self, inode: u64, offset: u64) -> Option<Vec<(u64, &Inode, &OsStr)>> {
-        let folder = self.get(inode).filter(|inode| inode.kind == InodeKind::Directory)?;
+        let folder = self
+            .get(inode)
+            .filter(|inode| inode.kind == InodeKind::Directory)?;
         let parent = self.get(folder.parent)?;
         let dots = [
             (inode, folder, OsStr::new(".")),
@@ -239,7 +247,14 @@ mod tests {
             entry(None, b"photos", 0o755, Kind::Directory),
             entry(Some(0), b"inner", 0o700, Kind::Directory),
             entry(Some(0), b"\xff odd", 0o640, empty()),
-            entry(Some(1), b"link", 0o777, Kind::Symlink { target: b"../a".to_vec() }),
+            entry(
+                Some(1),
+                b"link",
+                0o777,
+                Kind::Symlink {
+                    target: b"../a".to_vec(),
+                },
+            ),
         ]);
         let file = Manifest::new(vec![entry(None, b"note.txt", 0o4755, empty())]);
         let mut index = TreeIndex::new(UNIX_EPOCH);
@@ -256,16 +271,25 @@ mod tests {
 
     fn names(index: &TreeIndex, inode: u64, offset: u64) -> Vec<&[u8]> {
         let listed = index.list(inode, offset).unwrap();
-        listed.into_iter().map(|(_, _, name)| name.as_bytes()).collect()
+        listed
+            .into_iter()
+            .map(|(_, _, name)| name.as_bytes())
+            .collect()
     }
 
     #[test]
     fn objects_lie_in_the_root_under_the_names_that_their_owner_gave() {
         let index = drive();
-        assert_eq!(names(&index, ROOT, 0), [&b"."[..], b"..", b"holiday", b"note.txt"]);
+        assert_eq!(
+            names(&index, ROOT, 0),
+            [&b"."[..], b"..", b"holiday", b"note.txt"]
+        );
         assert!(walk(&index, &[b"photos"]).is_none());
         let link = walk(&index, &[b"holiday", b"inner", b"link"]).unwrap();
-        let place = EntryPlace { object: 0, entry: 3 };
+        let place = EntryPlace {
+            object: 0,
+            entry: 3,
+        };
         assert_eq!(index.get(link).unwrap().place, Some(place));
         let note = walk(&index, &[b"note.txt"]).unwrap();
         assert_eq!(index.get(note).unwrap().place.unwrap().object, 1);
@@ -303,7 +327,9 @@ mod tests {
         assert_eq!(mode(&[b"holiday"]), 0o555);
         assert_eq!(mode(&[b"holiday", b"inner"]), 0o500);
         assert_eq!(mode(&[b"note.txt"]), 0o555);
-        let odd = index.get(walk(&index, &[b"holiday", b"\xff odd"]).unwrap()).unwrap();
+        let odd = index
+            .get(walk(&index, &[b"holiday", b"\xff odd"]).unwrap())
+            .unwrap();
         let before = UNIX_EPOCH - Duration::from_secs(2) + Duration::from_nanos(5);
         assert_eq!((odd.mode, odd.modified), (0o440, before));
     }

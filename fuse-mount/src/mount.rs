@@ -31,7 +31,9 @@ pub enum MountError {
     #[error("none of the {0} stored objects can be read now; `holdfast status` says why")]
     Nothing(usize),
     /// The system refuses.
-    #[error("{path} cannot be mounted: {source}; see whether the package fuse3 is installed and /dev/fuse can be opened")]
+    #[error(
+        "{path} cannot be mounted: {source}; see whether the package fuse3 is installed and /dev/fuse can be opened"
+    )]
     Refused {
         /// Where.
         path: PathBuf,
@@ -118,12 +120,11 @@ pub async fn mount(
         MountOption::FSName("holdfast".into()),
         MountOption::Subtype("holdfast".into()),
     ];
-    let session = fuser::spawn_mount(drive, folder, &config).map_err(|source| {
-        MountError::Refused {
+    let session =
+        fuser::spawn_mount(drive, folder, &config).map_err(|source| MountError::Refused {
             path: folder.to_owned(),
             source,
-        }
-    })?;
+        })?;
     Ok(Mounted {
         session,
         objects: count,

@@ -11,7 +11,9 @@ use holdfast_client::status::all;
 
 /// List what is stored, or the files of one object.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  holdfast ls --network my-net\n  holdfast ls photos --network my-net")]
+#[command(
+    after_help = "Examples:\n  holdfast ls --network my-net\n  holdfast ls photos --network my-net"
+)]
 pub struct LsArgs {
     /// The name or id of an object whose files to list; its manifest is fetched.
     name: Option<String>,

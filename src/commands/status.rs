@@ -99,7 +99,9 @@ fn describe(statuses: &Statuses) -> String {
                 table.row([
                     shard.shard.to_string(),
                     shard.provider.to_string(),
-                    shard.sector.map_or_else(|| "-".into(), |sector| sector.to_string()),
+                    shard
+                        .sector
+                        .map_or_else(|| "-".into(), |sector| sector.to_string()),
                     shard.paid_periods.to_string(),
                     shard.status.clone(),
                 ]);

@@ -131,7 +131,12 @@ fn create(
     let path = match (wallet, network) {
         (Some(wallet), _) => wallet,
         (None, Some(network)) => default_wallet(network),
-        (None, None) => return Err(CommandError::failed("no place for the wallet", "give --wallet")),
+        (None, None) => {
+            return Err(CommandError::failed(
+                "no place for the wallet",
+                "give --wallet",
+            ));
+        }
     };
     let phrase = if restore {
         Some(read_phrase(std::io::stdin()).map_err(told)?)
@@ -176,7 +181,10 @@ async fn send(
         height: executed.height,
     };
     output.result(&sent, |sent| {
-        format!("sent {} to {} at height {}", sent.amount, sent.to, sent.height)
+        format!(
+            "sent {} to {} at height {}",
+            sent.amount, sent.to, sent.height
+        )
     })
 }
 
@@ -184,7 +192,10 @@ async fn send(
 fn parse_hold(text: &str) -> Result<Amount, CommandError> {
     let wrong = || {
         CommandError::failed(
-            format!("`{}` is no amount of HOLD", text.chars().take(50).collect::<String>()),
+            format!(
+                "`{}` is no amount of HOLD",
+                text.chars().take(50).collect::<String>()
+            ),
             "write it as 12 or 2.5, with at most nine digits after the point",
         )
     };
@@ -214,7 +225,16 @@ mod tests {
             let text = amount.to_string();
             assert_eq!(parse_hold(text.trim_end_matches(" HOLD")).unwrap(), amount);
         }
-        for wrong in ["", "-1", "1.", ".5", "1e3", "1.0000000001", "1,5", &"9".repeat(60)] {
+        for wrong in [
+            "",
+            "-1",
+            "1.",
+            ".5",
+            "1e3",
+            "1.0000000001",
+            "1,5",
+            &"9".repeat(60),
+        ] {
             assert!(parse_hold(wrong).is_err(), "{wrong}");
         }
     }
