@@ -17,8 +17,8 @@ enum ParamsCommand {
     /// List the cached parameter files.
     #[command(after_help = "Example:\n  holdfast params list --folder ~/.cache/holdfast/params")]
     List {
-        /// The folder of parameter files [default: ~/.cache/holdfast/params].
-        #[arg(long, env = "HOLDFAST_PARAMS")]
+        /// The folder of parameter files [default: $HOLDFAST_PARAMS or ~/.cache/holdfast/params].
+        #[arg(long)]
         folder: Option<PathBuf>,
     },
 }
@@ -40,7 +40,8 @@ pub async fn run(args: ParamsArgs, output: &Output) -> Result<(), CommandError> 
     let ParamsCommand::List { folder } = args.command;
     let folder = match folder {
         Some(folder) => folder,
-        None => default_folder()?,
+        None => holdfast_testnet::parameters_folder()
+            .map_err(|error| CommandError::failed(error.to_string(), error.next()))?,
     };
     let files = match std::fs::read_dir(&folder) {
         Ok(entries) => parameter_files(entries)?,
@@ -81,16 +82,4 @@ fn parameter_files(entries: std::fs::ReadDir) -> std::io::Result<Vec<ParameterFi
     }
     files.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(files)
-}
-
-/// Where parameters are kept unless `HOLDFAST_PARAMS` says otherwise.
-fn default_folder() -> Result<PathBuf, CommandError> {
-    std::env::home_dir()
-        .map(|home| home.join(".cache/holdfast/params"))
-        .ok_or_else(|| {
-            CommandError::failed(
-                "the home folder is not known",
-                "set HOLDFAST_PARAMS to the folder of the parameters",
-            )
-        })
 }

@@ -189,14 +189,15 @@ fn wallet(report: &DemoReport) -> String {
     )
 }
 
-/// Proofs on the ledger by kind, with what verifying them took where the audit says so.
+/// Proofs on the ledger by kind, with what verifying them took.
 fn proofs(report: &DemoReport) -> String {
-    let mut table = Table::new(["proof", "on the ledger", "size"]);
+    let mut table = Table::new(["proof", "on the ledger", "bytes", "verified in"]);
     for (kind, proofs) in &report.proofs {
         table.row([
-            (*kind).to_owned(),
+            kind.clone(),
             proofs.count.to_string(),
             bytes(proofs.bytes),
+            format!("{:.2} s", proofs.seconds),
         ]);
     }
     table.to_string()

@@ -1,7 +1,7 @@
 //! What a demo found: everything that its table shows, as one object.
 
 use crate::view::LedgerView;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ pub struct DemoReport {
     pub before: Option<LedgerView>,
     /// The ledger at the end.
     pub after: Option<LedgerView>,
-    /// The proofs on the ledger, by kind.
-    pub proofs: BTreeMap<&'static str, ProofReport>,
+    /// The proofs on the ledger, by kind, as the audit has counted, weighed and verified them.
+    pub proofs: BTreeMap<String, ProofReport>,
     /// What `holdfast audit` says.
     pub audit: Option<Value>,
     /// The most memory that each process held, in bytes.
@@ -79,12 +79,14 @@ pub struct StoredReport {
 }
 
 /// The proofs of one kind.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProofReport {
     /// How many are on the ledger.
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Seconds that verifying them took.
+    pub seconds: f64,
 }
 
 /// One measured figure.
@@ -109,7 +111,8 @@ impl DemoReport {
             .as_ref()
             .map_or((0, 0), |stored| (stored.files, stored.bytes));
         let conditions = format!(
-            "{cores} cores, {} nodes with 8 MiB sectors, dev parameters, {files} files of {bytes} bytes in all",
+            "{cores} cores, hash: {}, {} nodes with 8 MiB sectors, dev parameters, {files} files of {bytes} bytes in all",
+            holdfast_proofs::poseidon2::lanes::kernel(),
             self.before.as_ref().map_or(0, |view| view.providers.len()),
         );
         let row = |name: String, value: f64, unit| Figure {

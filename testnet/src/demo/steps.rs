@@ -1,12 +1,11 @@
 //! The demo's steps, and what each checks.
 
-use super::{Demo, DemoError, DemoEvent, ProofReport, StoredReport, input};
+use super::{Demo, DemoError, DemoEvent, StoredReport, input};
 use crate::error::{TestnetError, at};
 use crate::network::Testnet;
 use crate::tree::Tree;
 use crate::view::{LedgerView, ProviderView};
-use holdfast_market_core::message::Body;
-use holdfast_market_core::units::{Amount, Blocks, Height};
+use holdfast_market_core::units::{Amount, Blocks};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,8 +15,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(480);
 /// Proving periods that are waited for once everything is embedded.
 const PAID_PERIODS: u64 = 2;
-/// Blocks in one answer of the ledger.
-const PAGE: u32 = 64;
 
 impl Demo<'_> {
     /// The parameters, and with them the network's genesis and folders.
@@ -318,8 +315,25 @@ impl Demo<'_> {
     pub(super) async fn audit(&mut self) -> Result<(), DemoError> {
         let mut arguments: Vec<OsString> = vec!["audit".into()];
         arguments.extend(self.network());
-        self.report.audit = Some(self.commands.run(&arguments).await?);
-        self.check("`holdfast audit` verified every signature, root and proof again".into());
+        let audit = self.commands.run(&arguments).await?;
+        let proofs = audit.get("proofs").cloned().unwrap_or_default();
+        self.report.proofs = serde_json::from_value(proofs)
+            .map_err(|error| broken(format!("`holdfast audit` counts no proofs: {error}")))?;
+        self.report.audit = Some(audit);
+        let counts = self.report.proofs.iter();
+        let counts: Vec<_> = counts
+            .map(|(kind, proofs)| format!("{} {kind}", proofs.count))
+            .collect();
+        if self.report.proofs.len() < 3 || self.report.proofs.values().any(|kind| kind.count == 0) {
+            return Err(broken(format!(
+                "the audit misses proofs of a kind: {}",
+                counts.join(", ")
+            )));
+        }
+        self.check(format!(
+            "`holdfast audit` verified every signature, root and proof again ({})",
+            counts.join(", ")
+        ));
 
         let view = self.view().await?;
         let supply = &view.supply;
@@ -338,34 +352,8 @@ impl Demo<'_> {
             "the token is conserved: {} minted = {} in accounts + {} collateral + {} escrow + {} burnt",
             supply.minted, supply.balances, supply.collateral, supply.escrow, supply.burnt
         ));
-        self.count_proofs().await?;
         self.report.after = Some(view);
         Ok(())
-    }
-
-    async fn count_proofs(&mut self) -> Result<(), DemoError> {
-        let ledger = self.testnet()?.ledger()?;
-        let mut from = Height(1);
-        loop {
-            let blocks = ledger.blocks(from, PAGE).await?;
-            let Some(last) = blocks.last() else {
-                return Ok(());
-            };
-            from = last.block.header.height.after(Blocks(1));
-            for message in blocks.iter().flat_map(|block| &block.block.messages) {
-                let (kind, count) = match &message.message.body {
-                    Body::ProveSeal { proofs, .. } => ("seal", proofs.len()),
-                    Body::ProveEmbed { proofs, .. } => ("embed", proofs.len()),
-                    Body::ProveSpacetime { proofs, .. } => ("spacetime", proofs.len()),
-                    _ => continue,
-                };
-                let proofs: &mut ProofReport = self.report.proofs.entry(kind).or_default();
-                let count = count as u64;
-                proofs.count = proofs.count.saturating_add(count);
-                let bytes = count.saturating_mul(holdfast_proofs::proof::PROOF_BYTES as u64);
-                proofs.bytes = proofs.bytes.saturating_add(bytes);
-            }
-        }
     }
 
     /// What is stored: what the user named, or files picked from the clone.
