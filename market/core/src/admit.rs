@@ -2,7 +2,7 @@
 
 use crate::message::{SignedMessage, SigningContext, encode};
 use crate::query;
-use crate::quote::{MAX_MESSAGE_BYTES, fee_of_size};
+use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::units::{Amount, Height};
@@ -68,7 +68,7 @@ pub(crate) fn check(
             height,
         });
     }
-    let least = fee_of_size(&rules.parameters.economy, bytes);
+    let least = fee_of_work(&rules.parameters.economy, bytes, work(&message.body));
     if message.fee < least {
         return Err(Refusal::FeeTooLow {
             offered: message.fee,

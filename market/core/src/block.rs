@@ -11,6 +11,14 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGES: usize = 4096;
 /// Bytes of a block's messages, at most.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Proofs and named sectors of a block's messages ([`crate::quote::work`]), at most, unless one
+/// message alone has more: then no other of the block has any.
+pub const MAX_WORK: usize = 1024;
+
+/// Whether a message of so much work has room in a block that has `used` already.
+pub(crate) fn work_fits(used: usize, more: usize) -> bool {
+    more == 0 || used == 0 || used.saturating_add(more) <= MAX_WORK
+}
 
 /// The root over a block's messages.
 ///

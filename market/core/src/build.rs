@@ -2,10 +2,13 @@
 
 use crate::admit::{self, AdmitError};
 use crate::beacon::BeaconSecret;
-use crate::block::{Block, Header, MAX_BYTES, MAX_MESSAGES, transactions_root, validators_root};
+use crate::block::{
+    Block, Header, MAX_BYTES, MAX_MESSAGES, transactions_root, validators_root, work_fits,
+};
 use crate::execute::BlockError;
 use crate::message::SignedMessage;
 use crate::query;
+use crate::quote;
 use crate::rules::Rules;
 use crate::state::Account;
 use crate::units::{Address, Amount, Height, TreeRoot};
@@ -52,7 +55,7 @@ pub fn select(
     // Each account once the fees of what was kept are paid, and its balance at the head.
     let mut accounts: BTreeMap<Address, (Account, Amount)> = BTreeMap::new();
     let mut selection = Selection::default();
-    let mut room = MAX_BYTES;
+    let (mut room, mut done) = (MAX_BYTES, 0usize);
     for signed in candidates {
         let sender = signed.message.sender;
         let (account, whole) = match accounts.entry(sender) {
@@ -69,13 +72,16 @@ pub fn select(
         match checked {
             Err(why) => selection.dropped.push((signed, why.into())),
             Ok(size) => {
-                let fits = size <= room && selection.kept.len() < MAX_MESSAGES;
+                let work = quote::work(&signed.message.body);
+                let fits =
+                    size <= room && selection.kept.len() < MAX_MESSAGES && work_fits(done, work);
                 let paid = account.balance.checked_sub(fee);
                 if let Some(rest) = paid
                     && signed.message.nonce == account.nonce
                     && fits
                 {
                     room = room.saturating_sub(size);
+                    done = done.saturating_add(work);
                     account.balance = rest;
                     account.nonce = account.nonce.saturating_add(1);
                     selection.kept.push(signed);

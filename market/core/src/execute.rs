@@ -16,12 +16,13 @@ mod tests;
 use crate::admit;
 use crate::beacon;
 use crate::block::{
-    Block, Header, MAX_BYTES, MAX_MESSAGES, Outcome, OutcomeResult, Validator, receipts_root,
-    transactions_root, validators_root,
+    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, Validator,
+    receipts_root, transactions_root, validators_root, work_fits,
 };
 use crate::keys;
 use crate::ledger::{Ledger, take};
 use crate::message::{Body, Message, SignedMessage, Unencodable};
+use crate::quote;
 use crate::refusal::{Refusal, Stop};
 use crate::rules::Rules;
 use crate::schedule;
@@ -266,7 +267,7 @@ impl<V: ReadView> Context<'_, V> {
     /// Takes every message's fee before any body is looked at: no body can empty an account whose
     /// later fees this block counts on, so what fills a block is always paid for.
     fn charge_all(&mut self, messages: &[SignedMessage]) -> Result<(), BlockError> {
-        let mut bytes = 0usize;
+        let (mut bytes, mut done) = (0usize, 0usize);
         for (index, signed) in messages.iter().enumerate() {
             let message = &signed.message;
             let account = self.ledger.account(&message.sender)?;
@@ -282,6 +283,15 @@ impl<V: ReadView> Context<'_, V> {
                     most: MAX_BYTES,
                 });
             }
+            let work = quote::work(&message.body);
+            if !work_fits(done, work) {
+                return Err(BlockError::TooLarge {
+                    what: "proofs and named sectors",
+                    found: done.saturating_add(work),
+                    most: MAX_WORK,
+                });
+            }
+            done = done.saturating_add(work);
             self.charge(message).map_err(broken)?;
         }
         Ok(())

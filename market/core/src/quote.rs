@@ -1,6 +1,6 @@
 //! What things cost: clients and nodes ask the same functions as the rules.
 
-use crate::message::{DealSetProposal, Message, SignedMessage, Unencodable, encode};
+use crate::message::{Body, DealSetProposal, Message, SignedMessage, Unencodable, encode};
 use crate::parameters::{Economy, Parameters};
 use crate::state::Provider;
 use crate::units::{Amount, ByteCount, Periods, Signature};
@@ -87,7 +87,7 @@ pub fn deal_set(proposal: &DealSetProposal) -> Result<Amount, Unpayable> {
     Ok(sum)
 }
 
-/// The least fee of a message of that encoded size.
+/// The least fee of a message of that encoded size that does no heavy [`work`].
 pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
     let kib = (bytes as u128).div_ceil(1024);
     Amount(
@@ -97,6 +97,24 @@ pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
             .saturating_mul(kib)
             .saturating_add(economy.minimum_fee.0),
     )
+}
+
+/// Heavy things that everyone does again for a message, beside hashing its bytes: proofs to verify
+/// and sectors to read. Counted from the message alone, before anything is done.
+pub fn work(body: &Body) -> usize {
+    match body {
+        Body::ProveSeal { proofs, .. } | Body::ProveEmbed { proofs, .. } => proofs.len(),
+        Body::ProveSpacetime { proofs, .. } => proofs.len(),
+        Body::DeclareFault { sectors, .. } | Body::Recover { sectors, .. } => sectors.len(),
+        _ => 0,
+    }
+}
+
+/// The least fee of a message of that encoded size and that [`work`]: a proof or a named sector
+/// counts as a KiB, also where the body is refused.
+pub fn fee_of_work(economy: &Economy, bytes: usize, work: usize) -> Amount {
+    let heavy = economy.fee_per_kib.0.saturating_mul(work as u128);
+    Amount(fee_of_size(economy, bytes).0.saturating_add(heavy))
 }
 
 /// The least fee of a message; what its `fee` field says does not matter, every amount is of one
@@ -109,7 +127,8 @@ pub fn fee(economy: &Economy, message: &Message) -> Result<Amount, Unencodable> 
         message: message.clone(),
         signature: Signature([0; 64]),
     };
-    Ok(fee_of_size(economy, encode(&signed)?.len()))
+    let bytes = encode(&signed)?.len();
+    Ok(fee_of_work(economy, bytes, work(&message.body)))
 }
 
 /// Collateral locked for a sector from its pre-commit on, the deposit not counted.

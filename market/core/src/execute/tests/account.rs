@@ -1,6 +1,6 @@
 use super::world::{World, address, key};
 use crate::admit::{AdmitError, admit};
-use crate::block::OutcomeResult;
+use crate::block::{MAX_WORK, OutcomeResult};
 use crate::build;
 use crate::execute::{BlockError, execute};
 use crate::message::{Body, Message, SignedMessage};
@@ -222,4 +222,55 @@ fn a_block_with_any_header_field_wrong_is_no_block_of_the_chain() {
     let mut emptied = good;
     emptied.messages.clear();
     assert!(execute(&world.view, &world.rules, &emptied).is_err());
+}
+
+#[test]
+fn a_block_has_room_for_so_much_verification_and_each_proof_is_paid_for() {
+    let world = World::new();
+    let prove = |who, nonce, count| {
+        let body = Body::ProveEmbed {
+            sector: super::world::sector_id(0),
+            proofs: vec![holdfast_proofs::proof::ProofBytes([7; 192]); count],
+        };
+        world.sign(who, nonce, body)
+    };
+    let economy = &world.rules.parameters.economy;
+    let bytes = crate::message::encode(&prove(0, 0, 64)).unwrap().len();
+    let fee = crate::quote::fee_of_size(economy, bytes).0 + 64 * economy.fee_per_kib.0;
+    assert_eq!(prove(0, 0, 64).message.fee, Amount(fee));
+    let cheap = Message {
+        fee: Amount(fee - 1),
+        ..prove(0, 0, 64).message
+    };
+    let cheap = SignedMessage::new(world.rules.network, &key(0), cheap).unwrap();
+    assert!(admit(&world.view, &world.rules, &cheap, Height(1)).is_err());
+    let most = MAX_WORK;
+    let together = |messages: Vec<SignedMessage>| {
+        let selection = build::select(&world.view, &world.rules, messages.clone()).unwrap();
+        let block = build::block(&world.view, &world.rules, &world.turn(), messages).unwrap();
+        let executed = execute(&world.view, &world.rules, &block);
+        (
+            selection.kept.len(),
+            executed.map(|execution| execution.outcomes.len()),
+        )
+    };
+    // Exactly so much, beside messages that prove nothing.
+    let full = vec![
+        prove(0, 0, most - 1),
+        world.sign(1, 0, transfer(2, Amount(1))),
+        prove(2, 0, 1),
+    ];
+    assert_eq!(together(full), (3, Ok(3)));
+    // One too many: a builder leaves it for later, and a block with it is none.
+    let over = vec![prove(0, 0, most), prove(1, 0, 1)];
+    let (kept, executed) = together(over);
+    assert_eq!(kept, 1);
+    assert!(matches!(
+        executed,
+        Err(BlockError::TooLarge { most: MAX_WORK, .. })
+    ));
+    // The largest embed has a block for itself.
+    let (kept, executed) = together(vec![prove(0, 0, 2_000), prove(1, 0, 1)]);
+    assert_eq!((kept, executed.is_err()), (1, true));
+    assert_eq!(together(vec![prove(0, 0, 2_000)]), (1, Ok(1)));
 }
