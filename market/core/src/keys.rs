@@ -14,6 +14,8 @@ pub const SECTOR: &[u8] = b"sector/";
 pub const DEAL_SET: &[u8] = b"deal-set/";
 /// Deals by pack and shard.
 pub const DEAL: &[u8] = b"deal/";
+/// Demands for openings that wait behind a deal's first, by pack and shard.
+pub const DEMANDS: &[u8] = b"demands/";
 /// Which packs an owner has: owner, pack.
 pub const OWNER_DEAL_SET: &[u8] = b"owner-deal-set/";
 /// Which deals name a provider: provider, pack, shard.
@@ -73,6 +75,11 @@ pub fn deal_set(pack: &PackId) -> Vec<u8> {
 /// Of a deal.
 pub fn deal(id: &DealId) -> Vec<u8> {
     key(DEAL, &[id.pack.as_bytes(), &[id.shard.0]])
+}
+
+/// Of the demands that wait behind a deal's first.
+pub fn demands(id: &DealId) -> Vec<u8> {
+    key(DEMANDS, &[id.pack.as_bytes(), &[id.shard.0]])
 }
 
 /// Before all deals of a set.

@@ -7,7 +7,7 @@ use crate::keys;
 use crate::message::{decode, encode};
 use crate::refusal::{Refusal, Stop};
 use crate::state::{
-    Account, Chain, Deal, DealSetRecord, Name, PastWorker, Provider, Sector, Supply,
+    Account, Chain, Deal, DealSetRecord, Demand, Name, PastWorker, Provider, Sector, Supply,
 };
 use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
 use crate::view::{Entry, ReadView, ViewError, Writes, scan_start};
@@ -236,6 +236,20 @@ impl<'v, V: ReadView> Ledger<'v, V> {
         self.put_object(key, deal)
     }
 
+    pub fn waiting_demands(&self, id: &DealId) -> Result<Vec<Demand>, ViewError> {
+        Ok(read(self, "list of demands", &keys::demands(id))?.unwrap_or_default())
+    }
+
+    pub fn put_waiting_demands(&mut self, id: &DealId, demands: &Vec<Demand>) -> Result<(), Stop> {
+        let before = deposits(&self.waiting_demands(id)?)?;
+        Self::shift(&mut self.supply.escrow, before, deposits(demands)?)?;
+        if demands.is_empty() {
+            self.put(keys::demands(id), None);
+            return Ok(());
+        }
+        self.put_object(keys::demands(id), demands)
+    }
+
     pub fn name(&self, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
         read(self, "name", &keys::name(owner, label))
     }
@@ -363,6 +377,13 @@ impl Deal {
             None => Ok(self.escrow),
         }
     }
+}
+
+/// What lies in these demands.
+fn deposits(demands: &[Demand]) -> Result<Amount, Stop> {
+    demands
+        .iter()
+        .try_fold(Amount::ZERO, |sum, demand| add(sum, demand.deposit))
 }
 
 /// A sum, refused where it is beyond the numbers.

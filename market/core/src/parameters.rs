@@ -67,7 +67,8 @@ pub struct Economy {
     pub seal_deposit: Amount,
     /// Deposit of an embed, burnt when it is abandoned.
     pub embed_deposit: Amount,
-    /// Deposit of a demanded opening: to the provider when it answers, back when it does not.
+    /// Deposit of a demanded opening: half to the provider when it answers (half burns), back when it
+    /// does not.
     pub opening_deposit: Amount,
     /// Fee of a faulty sector, a GiB and period.
     pub fault_fee_per_gib: Amount,

@@ -3,7 +3,9 @@
 use crate::keys;
 use crate::ledger::{read, read_present};
 use crate::message::decode;
-use crate::state::{Account, Chain, Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
+use crate::state::{
+    Account, Chain, Deal, DealSet, DealSetRecord, Demand, Name, Provider, Sector, Supply,
+};
 use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
 use crate::view::{ReadView, ViewError};
 use serde::{Deserialize, Serialize};
@@ -202,6 +204,13 @@ pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
         let deal: Deal = object("deal", bytes)?;
         add(&mut counted.escrow, deal.escrow)?;
         if let Some(demand) = &deal.demand {
+            add(&mut counted.escrow, demand.deposit)?;
+        }
+        Ok(true)
+    })?;
+    each(view, keys::DEMANDS, None, |_, bytes| {
+        let demands: Vec<Demand> = object("list of demands", bytes)?;
+        for demand in &demands {
             add(&mut counted.escrow, demand.deposit)?;
         }
         Ok(true)

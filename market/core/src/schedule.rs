@@ -121,6 +121,14 @@ pub fn promise_height(parameters: &Parameters, at: Height) -> Height {
     at.after(parameters.promise)
 }
 
+/// The last height for the answer to an opening demanded at `at`, where the demand before it is due
+/// at `last`: so far apart that an honest provider answers one after the other in time.
+pub fn opening_due(parameters: &Parameters, at: Height, last: Option<Height>) -> Height {
+    let apart = Blocks((parameters.opening_due.0 / 10).max(1));
+    let due = at.after(parameters.opening_due);
+    last.map_or(due, |last| due.max(last.after(apart)))
+}
+
 /// The last height for a set whose receipts a worker signed that was replaced at `until`: those of
 /// a later set are not answered for with its signature.
 pub fn last_funding(parameters: &Parameters, until: Height) -> Height {

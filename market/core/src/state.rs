@@ -252,7 +252,8 @@ pub struct Deal {
     pub paid: Periods,
     /// Periods given back so far, because their proof failed.
     pub refunded: Periods,
-    /// An opening demanded and not yet answered.
+    /// The opening that is to be answered first. Others that were demanded wait behind it, apart
+    /// from the deal, each with a later height and a deposit of its own.
     pub demand: Option<Demand>,
 }
 

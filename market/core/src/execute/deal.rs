@@ -257,6 +257,11 @@ impl<V: ReadView> Context<'_, V> {
             // The deposit leaves the deal before it reaches the account.
             self.ledger.put_deal(id, &deal)?;
             self.ledger.credit(&demand.by, demand.deposit)?;
+            let waiting = self.ledger.waiting_demands(id)?;
+            self.ledger.put_waiting_demands(id, &Vec::new())?;
+            for demand in waiting {
+                self.ledger.credit(&demand.by, demand.deposit)?;
+            }
         }
         if deal.status.is_held() {
             self.ledger.credit(&deal.owner, deal.escrow)?;

@@ -4,13 +4,18 @@
 use super::Context;
 use super::deal::{refuse_deal, shape_of};
 use super::due::Due;
+use crate::ledger::take;
 use crate::message::PieceOpening;
 use crate::refusal::{Refusal, Stop, require, require_equal, require_range};
+use crate::schedule;
 use crate::slice;
 use crate::state::{Deal, Demand};
 use crate::units::{Address, Amount, DealId};
 use crate::view::{ReadView, ViewError};
 use holdfast_proofs::piece::{OpeningError, PieceRoots, QUAD_BYTES};
+
+/// Demands that wait behind a deal's first, at most, beside the one that is added.
+const MAX_WAITING: u64 = 62;
 
 impl<V: ReadView> Context<'_, V> {
     pub(super) fn demand_opening(
@@ -23,25 +28,38 @@ impl<V: ReadView> Context<'_, V> {
         if !deal.status.is_held() {
             return Err(refuse_deal(id, &deal, "accepted or proven"));
         }
-        require(deal.demand.is_none(), || {
-            Refusal::Exists(format!("a demand for an opening of deal {id}"))
-        })?;
         require_range("the quad", quad, 0, last_quad(&deal))?;
+        // No demand can keep another out: a provider that demands openings of its own would
+        // otherwise be safe from everybody else's.
+        let mut waiting = self.ledger.waiting_demands(id)?;
+        let mut known = deal.demand.iter().chain(&waiting);
+        require(known.all(|demand| demand.quad != quad), || {
+            Refusal::Exists(format!("a demand for quad {quad} of deal {id}"))
+        })?;
+        let others = waiting.len() as u64;
+        require_range("the number of demands that wait", others, 0, MAX_WAITING)?;
         let parameters = &self.rules.parameters;
         let deposit = parameters.economy.opening_deposit;
-        let due = self.height.after(parameters.opening_due);
+        let last = waiting.last().or(deal.demand.as_ref());
+        let due = schedule::opening_due(parameters, self.height, last.map(|last| last.due));
         self.ledger.debit(sender, deposit)?;
-        deal.demand = Some(Demand {
+        let demand = Demand {
             quad,
             by: *sender,
             due,
             deposit,
-        });
+        };
+        if deal.demand.is_some() {
+            waiting.push(demand);
+            return self.ledger.put_waiting_demands(id, &waiting);
+        }
+        deal.demand = Some(demand);
         self.schedule(Due::Opening(*id), due);
         self.ledger.put_deal(id, &deal)
     }
 
-    /// The deposit pays for the answer; an answer that shows the fraud itself is one.
+    /// Half of the deposit pays for the answer and half burns, so that demanding openings of oneself
+    /// costs; an answer that shows the fraud itself is one.
     pub(super) fn answer_opening(
         &mut self,
         sender: &Address,
@@ -67,10 +85,20 @@ impl<V: ReadView> Context<'_, V> {
         if !self.agrees(id, &deal, opening)? {
             return self.fraud(id, deal, "its two roots are of different bytes", &demand.by);
         }
-        deal.demand = None;
         self.unschedule(Due::Opening(*id), demand.due);
+        let mut waiting = self.ledger.waiting_demands(id)?;
+        deal.demand = None;
+        if !waiting.is_empty() {
+            let next = waiting.remove(0);
+            self.schedule(Due::Opening(*id), next.due);
+            deal.demand = Some(next);
+            self.ledger.put_waiting_demands(id, &waiting)?;
+        }
         self.ledger.put_deal(id, &deal)?;
-        self.ledger.credit(&provider.owner, demand.deposit)
+        let burnt = Amount(demand.deposit.0.div_ceil(2));
+        self.ledger.burn(burnt)?;
+        let pay = take(demand.deposit, burnt, "a deposit")?;
+        self.ledger.credit(&provider.owner, pay)
     }
 
     pub(super) fn submit_fraud(

@@ -154,7 +154,7 @@ fn a_demanded_opening_is_answered_for_its_deposit() {
     let balance = world.account(2).balance;
     world.done(2, demand(5));
     assert!(balance.0 - world.account(2).balance.0 >= Amount::hold(1).0);
-    world.refused(3, demand(6), "exists already");
+    world.refused(3, demand(5), "exists already");
     world.refused(2, answer(honest(&world, 5)), "only the worker");
     world.refused(0, answer(honest(&world, 6)), "the quad");
     let mut touched = honest(&world, 5);
@@ -261,4 +261,56 @@ fn an_answer_after_its_height_is_too_late_though_nothing_was_worked_off_yet() {
     );
     world.advance(4);
     assert!(matches!(world.deal(&id).status, DealStatus::Failed { .. }));
+}
+
+/// Once a provider that demanded an opening of itself again and again kept everybody else's out.
+#[test]
+fn a_providers_own_demands_keep_no_other_out_and_cost_it() {
+    let (mut world, id, piece) = lying();
+    let demand = |quad| Body::DemandOpening { deal: id, quad };
+    let agreeing = |world: &World, quad| Body::AnswerOpening {
+        deal: id,
+        opening: opening(world, &shard_bytes(0), &piece, quad),
+    };
+    world.done(0, demand(7));
+    let first = world.deal(&id).demand.unwrap().due;
+    // The client's comes behind it, with a height of its own.
+    let client = world.account(2).balance;
+    world.done(2, demand(50));
+    world.advance_to(crate::units::Height(first.0 - 1));
+    let burnt = crate::query::supply(&world.view).unwrap().burnt;
+    world.block(vec![(0, agreeing(&world, 7)), (0, demand(8))]);
+    let burnt = crate::query::supply(&world.view).unwrap().burnt.0 - burnt.0;
+    assert!(burnt > Amount::hold(1).0 / 2, "{burnt}");
+    // Now the client's is to be answered, and it cannot be.
+    let next = world.deal(&id).demand.unwrap();
+    assert_eq!((next.quad, next.by), (50, address(2)));
+    assert!(next.due > first && next.due.0 <= first.0 + 6);
+    let own = world.account(0).balance;
+    world.advance_to(next.due);
+    assert!(matches!(world.deal(&id).status, DealStatus::Failed { .. }));
+    assert_eq!(world.provider().record.frauds, 1);
+    // Both deposits are back, the finder's share with the client's.
+    assert!(world.account(2).balance.0 > client.0 - Amount::hold(1).0 / 100);
+    assert!(world.account(0).balance.0 >= own.0 + Amount::hold(1).0);
+}
+
+#[test]
+fn an_honest_provider_answers_many_demands_one_after_the_other() {
+    let mut world = World::with_sector();
+    let pack = world.accepted(1);
+    let id = deal_id(pack, 0);
+    let demands = (0..65).map(|quad| (2, Body::DemandOpening { deal: id, quad }));
+    let outcomes = world.block(demands.collect());
+    let done = crate::block::OutcomeResult::Done;
+    assert!(outcomes[..64].iter().all(|outcome| outcome.result == done));
+    assert_ne!(outcomes[64].result, done);
+    // One every six blocks is in time.
+    for quad in 0..8 {
+        let opening = honest(&world, quad);
+        world.done(0, Body::AnswerOpening { deal: id, opening });
+        world.advance(5);
+    }
+    assert_eq!(world.deal(&id).status, DealStatus::Accepted);
+    assert_eq!(world.deal(&id).demand.unwrap().quad, 8);
 }
