@@ -138,6 +138,9 @@ pub(crate) struct Context<'a, V: ReadView> {
     pub ledger: Ledger<'a, V>,
     pub height: Height,
     pub proofs: ProofTally,
+    /// Deals and sectors whose late deadlines messages have closed, also where one was refused
+    /// afterwards: the work was done.
+    pub closed: usize,
 }
 
 /// Executes the next block on the state after the one before.
@@ -166,6 +169,7 @@ fn run<V: ReadView>(
         ledger,
         height: header.height,
         proofs: ProofTally::default(),
+        closed: 0,
     };
     context.begin(header)?;
     context.charge_all(&block.messages)?;

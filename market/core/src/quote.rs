@@ -10,6 +10,8 @@ const GIB: u128 = 1 << 30;
 
 /// Bytes of one column of a full stripe (PROTOCOL, *From object to deal*).
 pub const STRIPE_COLUMN_BYTES: u64 = 64 * 1024;
+/// Bytes that one unit of a group takes on a sector: what the smallest piece occupies.
+const UNIT_BYTES: u64 = 512 * 32;
 /// Bytes of the largest pack.
 pub const MAX_PACK_BYTES: u64 = 64 * 1024 * 1024;
 /// Shards of a pack, at most.
@@ -139,12 +141,14 @@ pub fn sector_collateral(economy: &Economy, class: SectorClass) -> Result<Amount
     per_gib(economy.collateral_per_gib, ByteCount(class.bytes()))
 }
 
-/// Collateral locked for a deal from its acceptance on.
+/// Collateral locked for a deal from its acceptance on. A piece takes at least one unit of a group,
+/// so a smaller shard weighs as one: deals, too, take room in state and work in every block's end.
 ///
 /// # Errors
 /// A product beyond the numbers.
 pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, Unpayable> {
-    per_gib(economy.deal_collateral_per_gib, length)
+    let weight = ByteCount(length.0.max(UNIT_BYTES));
+    per_gib(economy.deal_collateral_per_gib, weight)
 }
 
 /// What of a provider's collateral (and of what vests for it) nothing has locked: what it can still

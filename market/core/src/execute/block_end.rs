@@ -21,7 +21,8 @@ const MAX_DEALS: usize = 4096;
 impl<V: ReadView> Context<'_, V> {
     pub(super) fn end_block(&mut self) -> Result<(), Stop> {
         let mut closing = Vec::new();
-        let mut deals = 0usize;
+        // What messages closed of late deadlines was done in this block, too.
+        let mut deals = self.closed;
         for (due, at) in self.take_due(DEADLINES, MAX_CLOSINGS)? {
             let Due::Deadline(id) = due else { continue };
             let sector = self.ledger.sector(id)?;

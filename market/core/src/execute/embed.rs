@@ -21,6 +21,8 @@ use holdfast_proofs::tree::root_of;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Deals in a sector, at most: closing its deadline settles them all in one block.
+const MAX_DEALS: u64 = 512;
 /// Pieces in a group, at most.
 const MAX_PIECES: usize = 64;
 
@@ -127,8 +129,16 @@ impl<V: ReadView> Context<'_, V> {
             }
         }
         let mut counts: BTreeMap<(DealId, u32), u32> = BTreeMap::new();
-        let after = untouched.into_iter().chain(written);
-        for placed in after.flat_map(|layout| &layout.subtrees) {
+        let after: Vec<&GroupLayout> = untouched.into_iter().chain(written).collect();
+        let placed = after.iter().flat_map(|layout| &layout.subtrees);
+        let all: BTreeSet<DealId> = placed.map(|placed| placed.deal).collect();
+        require_range(
+            "the number of deals in the sector",
+            all.len() as u64,
+            0,
+            MAX_DEALS,
+        )?;
+        for placed in after.into_iter().flat_map(|layout| &layout.subtrees) {
             let count = counts.entry((placed.deal, placed.subtree)).or_default();
             *count = count.saturating_add(1);
         }

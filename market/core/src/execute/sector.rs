@@ -23,6 +23,10 @@ use std::collections::BTreeSet;
 /// Sectors that one message names, at most.
 pub(super) const MAX_SECTORS: u64 = 256;
 
+/// Deals, and the sectors that they lie in, whose late deadlines the messages of one block close, at
+/// most.
+const MAX_CAUGHT_UP: usize = 2048;
+
 impl SectorStatus {
     /// In two words, for refusals.
     pub(super) const fn name(&self) -> &'static str {
@@ -280,7 +284,8 @@ impl<V: ReadView> Context<'_, V> {
         provider: ProviderId,
         numbers: &[SectorNumber],
     ) -> Result<(), Stop> {
-        for mut sector in self.named_sectors(sender, provider, numbers)? {
+        for sector in self.named_sectors(sender, provider, numbers)? {
+            let mut sector = self.caught_up(sector)?;
             match sector.status {
                 SectorStatus::Active { .. } | SectorStatus::Faulty { recovering: true } => {}
                 _ => return Err(sector.refuse_state("active")),
@@ -299,7 +304,8 @@ impl<V: ReadView> Context<'_, V> {
         provider: ProviderId,
         numbers: &[SectorNumber],
     ) -> Result<(), Stop> {
-        for mut sector in self.named_sectors(sender, provider, numbers)? {
+        for sector in self.named_sectors(sender, provider, numbers)? {
+            let mut sector = self.caught_up(sector)?;
             if sector.status != (SectorStatus::Faulty { recovering: false }) {
                 return Err(sector.refuse_state("faulty"));
             }
@@ -371,6 +377,28 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.put_sector(&sector)
     }
 
+    /// The sector once the deadlines that no block's end had room for are closed. The room for that
+    /// in messages is bounded: all together, it counts where a message is refused afterwards.
+    fn caught_up(&mut self, mut sector: Sector) -> Result<Sector, Stop> {
+        while let Some((_, window)) = schedule::next_window(&self.rules.parameters, &sector)
+            && window.close < self.height
+        {
+            let more = sector.deals().len().saturating_add(1);
+            let closed = self.closed.saturating_add(more);
+            require(closed <= MAX_CAUGHT_UP, || Refusal::State {
+                what: format!("sector {}", sector.id),
+                found: "behind: an earlier deadline of it is not closed yet",
+                needed: "that deadline closed; send it again in a later block",
+            })?;
+            self.closed = closed;
+            let id = sector.id;
+            self.unschedule_deadline(&sector);
+            self.close_deadlines(vec![sector])?;
+            sector = self.ledger.sector(id)?;
+        }
+        Ok(sector)
+    }
+
     /// The sector that a proof of its worker names for a period, held to that period now.
     pub(super) fn sector_for_period(
         &mut self,
@@ -378,20 +406,15 @@ impl<V: ReadView> Context<'_, V> {
         period: Period,
         deadline: Deadline,
     ) -> Result<Sector, Stop> {
-        let mut sector = self.ledger.sector(id)?;
+        let sector = self.ledger.sector(id)?;
         let held = |sector: &Sector| match sector.status {
             SectorStatus::Active { .. } | SectorStatus::Faulty { recovering: true } => Ok(()),
             _ => Err(sector.refuse_state("active or recovering")),
         };
         held(&sector)?;
         require_equal("the sector's deadline", &deadline, &sector.deadline)?;
-        // A deadline before this one that no block's end had room for is closed first.
-        if sector.next < period {
-            self.unschedule_deadline(&sector);
-            self.close_deadlines(vec![sector])?;
-            sector = self.ledger.sector(id)?;
-            held(&sector)?;
-        }
+        let sector = self.caught_up(sector)?;
+        held(&sector)?;
         require_equal("the period", &period, &sector.next)?;
         require(sector.proven != Some(period), || {
             Refusal::Exists(format!("the proof of sector {id} for period {period}"))

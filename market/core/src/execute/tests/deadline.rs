@@ -243,3 +243,42 @@ fn a_sector_that_faults_out_fails_its_deals_and_pays_for_their_repair() {
     assert!(world.account(1).balance.0 > owner.0 + escrow + 1_000);
     assert_eq!(world.provider().locked, Amount::ZERO);
 }
+
+/// The deadline that sector 0 missed waits for a block's end with room, as behind many others.
+fn behind() -> World {
+    let mut world = World::with_sector();
+    let missed = window(&world).close;
+    world.by_hand(|context| {
+        let deadline = super::super::due::Due::Deadline(super::world::sector_id(0));
+        context.unschedule(deadline, missed);
+        context.schedule(deadline, Height(missed.0 + 20));
+        Ok(())
+    });
+    world.advance_to(Height(missed.0 + 2));
+    assert_eq!(world.provider().record.missed, 0);
+    world
+}
+
+#[test]
+fn a_provider_recovers_also_where_the_missed_deadline_is_not_closed_yet() {
+    let mut world = behind();
+    world.done(0, recover(&[0]));
+    let sector = world.sector(0);
+    assert_eq!(sector.status, SectorStatus::Faulty { recovering: true });
+    assert_eq!(sector.faults, Periods(1));
+    assert_eq!(world.provider().record.missed, 1);
+}
+
+#[test]
+fn messages_close_late_deadlines_within_a_blocks_budget_only() {
+    let mut world = behind();
+    world.by_hand(|context| {
+        context.closed = 2048;
+        let owner = super::world::address(0);
+        let refused = context.recover(&owner, ProviderId(0), &numbers(&[0]));
+        assert!(format!("{refused:?}").contains("behind"), "{refused:?}");
+        context.closed = 2047;
+        context.recover(&owner, ProviderId(0), &numbers(&[0]))
+    });
+    assert_eq!(world.provider().record.missed, 1);
+}

@@ -370,3 +370,58 @@ fn a_faulty_sector_begins_no_embed() {
     let supply = query::supply(&world.view).unwrap();
     assert!(supply.burnt > Amount::ZERO);
 }
+
+#[test]
+fn a_sector_takes_so_many_deals_and_the_smallest_weighs_as_a_unit() {
+    let mut world = World::new();
+    world.register();
+    let mut body = world.pre_commit(0);
+    if let Body::PreCommitSector(commit) = &mut body {
+        commit.class = holdfast_proofs::sector::SectorClass::Mib64;
+    }
+    world.done(0, body);
+    world.activate(0);
+    let mut layouts = Vec::new();
+    for index in 0..9 {
+        if world.sector(0).proven != Some(world.sector(0).next) {
+            world.prove(0);
+        }
+        let mut proposal = world.proposal(index.into());
+        proposal.pack.n = 64;
+        proposal.pack.length = crate::units::ByteCount(1);
+        proposal.pack.shard_length = proposal.pack.length;
+        proposal.pack.shard_roots = vec![proposal.pack.shard_roots[0]; 64];
+        proposal.terms = vec![proposal.terms[0].clone(); 64];
+        let pack = proposal.pack.id().unwrap();
+        world.done(1, Body::ProposeDealSet(proposal));
+        let deals = (0..64).map(|shard| crate::message::Acceptance {
+            shard: deal_id(pack, shard),
+            piece_roots: vec![node("piece")],
+        });
+        let body = Body::AcceptDeals {
+            provider: crate::units::ProviderId(0),
+            deals: deals.collect(),
+        };
+        world.done(0, body);
+        let subtrees = (0..64).map(|shard| crate::message::PlacedSubtree {
+            deal: deal_id(pack, shard),
+            subtree: 0,
+            levels: 3,
+            unit: shard.into(),
+        });
+        layouts.push(GroupLayout {
+            group: group(index),
+            subtrees: subtrees.collect(),
+        });
+        let economy = &world.rules.parameters.economy;
+        let unit = crate::quote::per_gib(
+            economy.deal_collateral_per_gib,
+            crate::units::ByteCount(16 * 1024),
+        );
+        assert_eq!(world.deal(&deal_id(pack, 0)).locked, unit.unwrap());
+    }
+    let all = world.commit_embed(layouts.clone());
+    world.refused(0, all, "the number of deals in the sector");
+    layouts.pop();
+    world.done(0, world.commit_embed(layouts));
+}

@@ -307,6 +307,7 @@ impl World {
             height: ledger.chain.height,
             ledger,
             proofs: ProofTally::default(),
+            closed: 0,
         };
         let value = change(&mut context).unwrap();
         let writes = context.ledger.finish().unwrap();
