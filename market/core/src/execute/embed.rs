@@ -254,11 +254,17 @@ impl<V: ReadView> Context<'_, V> {
         let mut provider = self.ledger.provider(sector.id.provider)?;
         provider.unlock(embed.deposit)?;
         self.ledger.put_provider(&provider)?;
-        // Inside a window the old roots are the ones that were challenged.
-        let window = schedule::window(parameters, sector.next, sector.deadline);
-        if window.takes_proofs(self.height) && sector.window.is_none() {
+        // Inside a window the old roots are the ones that were challenged: from its first block on,
+        // whose builder knew the challenge, and also where an earlier deadline is not closed yet.
+        let period = schedule::period_of(parameters, self.height);
+        let window = schedule::window(parameters, period, sector.deadline);
+        let kept = sector.window.as_ref();
+        if window.contains(self.height)
+            && sector.next <= period
+            && kept.is_none_or(|kept| kept.period < period)
+        {
             sector.window = Some(WindowRoots {
-                period: sector.next,
+                period,
                 lanes: sector.replica_lanes,
             });
         }

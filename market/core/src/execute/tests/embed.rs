@@ -289,8 +289,7 @@ fn an_embed_that_goes_no_further_burns_its_deposit() {
     }
 }
 
-#[test]
-fn an_embed_that_lands_inside_a_window_leaves_the_old_roots_challenged() {
+fn lands_inside_a_window(blocks: u64) {
     let mut world = World::with_sector();
     let pack = world.accepted(1);
     let window =
@@ -304,7 +303,7 @@ fn an_embed_that_lands_inside_a_window_leaves_the_old_roots_challenged() {
     );
     world.advance(2);
     world.done(0, world.commit_replica(5));
-    world.advance_to(Height(span.open.0 + 1));
+    world.advance_to(Height(span.open.0 + blocks));
     let before = world.sector(0).replica_lanes;
     world.land_embed();
     let sector = world.sector(0);
@@ -320,6 +319,16 @@ fn an_embed_that_lands_inside_a_window_leaves_the_old_roots_challenged() {
         challenge::spacetime_lanes(&sector, sector.next),
         sector.replica_lanes
     );
+}
+
+#[test]
+fn an_embed_that_lands_inside_a_window_leaves_the_old_roots_challenged() {
+    lands_inside_a_window(1);
+}
+
+#[test]
+fn an_embed_in_the_first_block_of_a_window_comes_after_its_challenge() {
+    lands_inside_a_window(0);
 }
 
 #[test]
