@@ -18,11 +18,6 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether a proof may be in a block of that height.
-    pub fn takes_proofs(self, height: Height) -> bool {
-        self.open < height && height <= self.close
-    }
-
     /// Whether the challenge is known to the builder of a block of that height, and not yet over.
     pub fn contains(self, height: Height) -> bool {
         self.open <= height && height <= self.close
