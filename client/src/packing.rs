@@ -213,7 +213,11 @@ fn seal_file(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )]
     use super::*;
     use crate::stream::{SEALED_CHUNK_BYTES, open_all};
     use holdfast_market_core::units::Periods;

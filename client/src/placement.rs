@@ -75,8 +75,12 @@ impl LiveProvider {
 
 /// What a shard takes of a sector: whole units.
 fn padded(shard: ByteCount) -> ByteCount {
-    let unit = UNIT_DATA_BYTES as u64;
-    ByteCount(shard.0.div_ceil(unit).saturating_mul(unit))
+    ByteCount(
+        shard
+            .0
+            .div_ceil(UNIT_DATA_BYTES)
+            .saturating_mul(UNIT_DATA_BYTES),
+    )
 }
 
 /// Who answers now.

@@ -308,7 +308,7 @@ mod tests {
         let fair = state([proven(), proven(), Accepted], &[]);
         let poor = state([proven(), proven(), failed()], &[]);
         let gone = PackHealth::unknown(PackId([0; 32]), 2);
-        assert_eq!(object_state(&[good.clone()]), Proven);
+        assert_eq!(object_state(std::slice::from_ref(&good)), Proven);
         assert_eq!(object_state(&[good.clone(), fair.clone()]), Stored);
         assert_eq!(object_state(&[fair, poor.clone(), good]), Degraded);
         assert_eq!(object_state(&[poor, gone]), Lost);

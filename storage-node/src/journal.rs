@@ -129,10 +129,11 @@ impl Journal {
         self.scan(Kind::Sector)?
             .into_iter()
             .map(|(name, record)| {
-                let number = <[u8; 8]>::try_from(name.as_slice()).map_err(|_| NodeError::Entry {
-                    entry: "a sector".into(),
-                    reason: "its key has another length".into(),
-                })?;
+                let number =
+                    <[u8; 8]>::try_from(name.as_slice()).map_err(|_| NodeError::Entry {
+                        entry: "a sector".into(),
+                        reason: "its key has another length".into(),
+                    })?;
                 Ok((SectorNumber(u64::from_be_bytes(number)), record))
             })
             .collect()

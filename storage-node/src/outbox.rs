@@ -103,7 +103,9 @@ impl Outbox {
 
     /// Whether a message for any purpose that begins so is under way.
     pub fn waits_for_any(&self, prefix: &str) -> bool {
-        self.waiting.keys().any(|purpose| purpose.starts_with(prefix))
+        self.waiting
+            .keys()
+            .any(|purpose| purpose.starts_with(prefix))
     }
 
     /// Sends a message for a purpose, unless one is under way or was refused a moment ago. It is

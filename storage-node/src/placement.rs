@@ -117,8 +117,11 @@ impl GroupMap {
     }
 
     fn is_free(&self, start: u64, length: u64) -> bool {
-        self.range(start, length)
-            .is_some_and(|range| self.taken.get(range).is_some_and(|units| !units.contains(&true)))
+        self.range(start, length).is_some_and(|range| {
+            self.taken
+                .get(range)
+                .is_some_and(|units| !units.contains(&true))
+        })
     }
 
     fn range(&self, start: u64, length: u64) -> Option<std::ops::Range<usize>> {
@@ -126,7 +129,12 @@ impl GroupMap {
         Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    fn take(&mut self, tier: Tier, placed: PlacedSubtree, length: u64) -> Result<(), PlacementError> {
+    fn take(
+        &mut self,
+        tier: Tier,
+        placed: PlacedSubtree,
+        length: u64,
+    ) -> Result<(), PlacementError> {
         let group = self.group.index();
         let start = u64::from(placed.unit);
         let (deal, subtree) = (placed.deal, placed.subtree);
@@ -212,7 +220,11 @@ impl Occupancy {
         };
         for group in self.groups.iter().filter(usable) {
             for (_, length) in group.blocks() {
-                let (size, count) = if length > cap { (cap, length / cap) } else { (length, 1) };
+                let (size, count) = if length > cap {
+                    (cap, length / cap)
+                } else {
+                    (length, 1)
+                };
                 let entry = blocks.entry(size).or_default();
                 *entry = entry.saturating_add(count);
             }
@@ -220,7 +232,9 @@ impl Occupancy {
         // A piece has at most seven subtrees of each length but the largest.
         blocks
             .into_iter()
-            .map(|(size, count)| size.saturating_mul(if size == cap { count } else { count.min(7) }))
+            .map(|(size, count)| {
+                size.saturating_mul(if size == cap { count } else { count.min(7) })
+            })
             .fold(0, u64::saturating_add)
     }
 
@@ -267,9 +281,7 @@ impl Occupancy {
                     Some((block, map, start))
                 })
                 // Of equal blocks, the one in a group that this piece or others are in already.
-                .min_by_key(|(block, map, start)| {
-                    (*block, map.deals.is_empty(), map.group, *start)
-                })
+                .min_by_key(|(block, map, start)| (*block, map.deals.is_empty(), map.group, *start))
                 .map(|(_, map, start)| (map, start))?;
             let placed = PlacedSubtree {
                 deal: piece.deal,

@@ -109,18 +109,22 @@ impl NodeReport {
                     Some(SectorStatus::Terminated { .. }) => "terminated",
                 }
                 .into(),
-                deals: count(view.deals.values().filter(|deal| {
-                    deal.deal.sector == Some(number) && view.is_living(deal.id)
-                })),
+                deals: count(
+                    view.deals
+                        .values()
+                        .filter(|deal| deal.deal.sector == Some(number) && view.is_living(deal.id)),
+                ),
                 groups: on_ledger.map_or(0, |sector| count(sector.groups.iter())),
-                embed: on_ledger.and_then(|sector| sector.embed.as_ref()).map(|embed| {
-                    let step = match (&embed.replica, &record.embed) {
-                        (None, None) => "writing",
-                        (None, Some(_)) => "written",
-                        (Some(_), _) => "proving",
-                    };
-                    step.into()
-                }),
+                embed: on_ledger
+                    .and_then(|sector| sector.embed.as_ref())
+                    .map(|embed| {
+                        let step = match (&embed.replica, &record.embed) {
+                            (None, None) => "writing",
+                            (None, Some(_)) => "written",
+                            (Some(_), _) => "proving",
+                        };
+                        step.into()
+                    }),
                 proven: on_ledger.and_then(|sector| sector.proven),
             });
         }

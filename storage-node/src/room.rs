@@ -36,9 +36,10 @@ impl Inner {
             if self.promised.get_mut(&promise.sector).is_some_and(fits) {
                 continue;
             }
-            let other = self.promised.iter_mut().find_map(|(number, occupancy)| {
-                occupancy.place(&promise.piece).map(|_| *number)
-            });
+            let other = self
+                .promised
+                .iter_mut()
+                .find_map(|(number, occupancy)| occupancy.place(&promise.piece).map(|_| *number));
             match other {
                 Some(number) => promise.sector = number,
                 None => homeless.push(*deal),
@@ -247,7 +248,10 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(kept, 9);
         assert_eq!(room.free(), ByteCount(8 * UNIT_DATA_BYTES));
@@ -277,7 +281,10 @@ mod tests {
         let second = room.reserve(piece(2, 40)).unwrap();
         assert_ne!(first.sector(), second.sector());
         // 48 groups are free, but no sector has 30 of them.
-        assert!(matches!(room.reserve(piece(3, 30)), Err(NoRoom::Full { .. })));
+        assert!(matches!(
+            room.reserve(piece(3, 30)),
+            Err(NoRoom::Full { .. })
+        ));
     }
 
     #[test]

@@ -96,7 +96,10 @@ impl Service {
     pub fn status(&self) -> NodeStatus {
         let mut status = self.shared.status.borrow().clone();
         status.free = self.shared.room.free();
-        status.largest = self.shared.room.largest(self.shared.parameters.piece_levels);
+        status.largest = self
+            .shared
+            .room
+            .largest(self.shared.parameters.piece_levels);
         status
     }
 

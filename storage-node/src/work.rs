@@ -233,7 +233,8 @@ mod tests {
         for lane in [Lane::Seal, Lane::Deadline] {
             let say = say.clone();
             assert!(work.start(lane, "measure", Height(1), move || {
-                say.send((lane, rustix::process::getpriority_process(None).unwrap())).unwrap();
+                say.send((lane, rustix::process::getpriority_process(None).unwrap()))
+                    .unwrap();
                 Ok(())
             }));
         }

@@ -70,10 +70,7 @@ async fn node(data: &Path) -> Node {
     });
     let endpoint = quic::server(&key, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = endpoint.local_addr().unwrap().to_string();
-    let service = Service::new(
-        shared.clone(),
-        Peers::new(key.clone(), NETWORK).unwrap(),
-    );
+    let service = Service::new(shared.clone(), Peers::new(key.clone(), NETWORK).unwrap());
     let (stop, mut stopped) = watch::channel(false);
     let outer = quic::Service {
         network: NETWORK,
@@ -198,9 +195,15 @@ async fn a_shard_that_is_put_is_receipted_kept_and_read_back_in_verified_ranges(
         let Response::Shard { length } = response else {
             panic!("{response:?}");
         };
-        let bytes = verify_body(receipt.receipt.root, length, range, body, &AtomicU64::new(0))
-            .await
-            .unwrap();
+        let bytes = verify_body(
+            receipt.receipt.root,
+            length,
+            range,
+            body,
+            &AtomicU64::new(0),
+        )
+        .await
+        .unwrap();
         assert_eq!(bytes, content[start as usize..end as usize]);
     }
 
@@ -241,7 +244,10 @@ async fn the_same_request_gets_the_same_receipt_also_after_a_restart() {
         assert_eq!(node.put(&put, &content).await.unwrap(), first);
         let mut other = put.clone();
         other.offer.term = Periods(5);
-        assert_eq!(node.refused(&other, &content).await.code, RefusalCode::Terms);
+        assert_eq!(
+            node.refused(&other, &content).await.code,
+            RefusalCode::Terms
+        );
         node.peers.close().await;
         first
     };
@@ -285,7 +291,9 @@ async fn offers_that_are_not_taken_are_refused_in_a_sentence_with_figures() {
     let folder = tempfile::tempdir().unwrap();
     let node = node(folder.path()).await;
     let content = content(1000);
-    let cases: [(fn(&mut PutShard), RefusalCode, &str); 6] = [
+    /// What is asked otherwise, the refusal's code, and a word of its sentence.
+    type Case = (fn(&mut PutShard), RefusalCode, &'static str);
+    let cases: [Case; 6] = [
         (|put| put.offer.tier = Tier::Cold, RefusalCode::Terms, "hot"),
         (
             |put| put.offer.price = Amount(99),
@@ -334,8 +342,7 @@ async fn shards_that_come_at_once_get_no_more_room_than_there_is() {
     // Each takes 21 of 64 groups.
     let content = content(21 * 8 * 16_256);
     let puts: Vec<_> = (0..5).map(|nonce| put_of(&content, nonce)).collect();
-    let results =
-        futures::future::join_all(puts.iter().map(|put| node.put(put, &content))).await;
+    let results = futures::future::join_all(puts.iter().map(|put| node.put(put, &content))).await;
     let kept = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(kept, 3);
     for result in results {

@@ -69,7 +69,9 @@ fn every_step_of_a_sector_is_found_again_after_a_restart() {
     record.embed = None;
     steps.push(record);
     for written in steps {
-        step(&path, |journal| journal.put_sector(number, &written).unwrap());
+        step(&path, |journal| {
+            journal.put_sector(number, &written).unwrap()
+        });
         let read = step(&path, |journal| journal.sector(number).unwrap());
         assert_eq!(read, Some(written));
     }
@@ -99,7 +101,9 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
     };
     step(&path, |journal| {
         for index in [2, 1] {
-            journal.put_shard(deal(index), &shard_record(index)).unwrap();
+            journal
+                .put_shard(deal(index), &shard_record(index))
+                .unwrap();
         }
         for number in [300, 2] {
             let record = SectorRecord::new(SectorClass::Mib64, Height(number), replica);
@@ -113,7 +117,12 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
             shards,
             vec![(deal(1), shard_record(1)), (deal(2), shard_record(2))]
         );
-        let numbers: Vec<_> = journal.sectors().unwrap().iter().map(|(number, _)| number.0).collect();
+        let numbers: Vec<_> = journal
+            .sectors()
+            .unwrap()
+            .iter()
+            .map(|(number, _)| number.0)
+            .collect();
         assert_eq!(numbers, [2, 300]);
         assert_eq!(journal.outbox().unwrap(), [("accept".into(), entry)]);
         journal.forget_shard(deal(1)).unwrap();

@@ -139,7 +139,11 @@ impl Pipeline {
         }
         if !unhashed.is_empty() {
             let shared = self.shared.clone();
-            let job = move || unhashed.iter().try_for_each(|deal| hash_piece(&shared, *deal));
+            let job = move || {
+                unhashed
+                    .iter()
+                    .try_for_each(|deal| hash_piece(&shared, *deal))
+            };
             self.work
                 .start(Lane::Proof, "piece roots", view.height, job);
         }
@@ -193,8 +197,14 @@ impl Pipeline {
                 deal: deal.id,
                 opening,
             };
-            self.post(view.height, Signer::Worker, &purpose, body, Some(demand.due))
-                .await?;
+            self.post(
+                view.height,
+                Signer::Worker,
+                &purpose,
+                body,
+                Some(demand.due),
+            )
+            .await?;
         }
         Ok(())
     }

@@ -270,14 +270,9 @@ impl Pipeline {
         }
         let rho = self.beacon(rho_height).await?;
         let beacon = self.beacon(drawn).await?;
-        let statement = challenge::embed_statement(
-            &self.shared.parameters,
-            sector,
-            embed,
-            &rho,
-            &beacon,
-        )
-        .map_err(|error| NodeError::State(error.to_string()))?;
+        let statement =
+            challenge::embed_statement(&self.shared.parameters, sector, embed, &rho, &beacon)
+                .map_err(|error| NodeError::State(error.to_string()))?;
         let id = CircuitId {
             circuit: Circuit::Embed,
             class: sector.class,
@@ -364,7 +359,8 @@ fn subtree_nodes(
     let length = record.receipt.receipt.length;
     let shape = PieceShape::of(length.0, shared.parameters.piece_levels)
         .map_err(|error| damaged(error.to_string()))?;
-    let units = |levels: &u32| 1u64 << (levels.saturating_sub(UNIT_LEVELS).saturating_mul(3)).min(63);
+    let units =
+        |levels: &u32| 1u64 << (levels.saturating_sub(UNIT_LEVELS).saturating_mul(3)).min(63);
     let index = usize::try_from(placed.subtree).unwrap_or(usize::MAX);
     let levels = shape
         .subtrees()

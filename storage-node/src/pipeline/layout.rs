@@ -102,7 +102,9 @@ pub(super) fn next_embed(
     for piece in waiting.into_iter().take(DEALS_PER_EMBED) {
         match standing.place(piece) {
             Some(groups) => touched.extend(groups),
-            None => tracing::warn!(deal = %piece.deal, sector = %sector.id, "an accepted piece finds no place"),
+            None => {
+                tracing::warn!(deal = %piece.deal, sector = %sector.id, "an accepted piece finds no place")
+            }
         }
     }
     if touched.is_empty() {

@@ -114,8 +114,7 @@ impl Pipeline {
         let name = format!("spacetime {period}/{deadline}");
         if !missing.is_empty() {
             let beacon = self.beacon(window.open).await?;
-            let (prover, proofs, height) =
-                (self.prover.clone(), self.proofs.clone(), view.height);
+            let (prover, proofs, height) = (self.prover.clone(), self.proofs.clone(), view.height);
             let job = move || {
                 let mut first = Ok(());
                 for Open {
@@ -158,8 +157,14 @@ impl Pipeline {
             deadline,
             proofs: made,
         };
-        self.post(view.height, Signer::Worker, &purpose, body, Some(window.close))
-            .await?;
+        self.post(
+            view.height,
+            Signer::Worker,
+            &purpose,
+            body,
+            Some(window.close),
+        )
+        .await?;
         Ok(())
     }
 

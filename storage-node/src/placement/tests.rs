@@ -1,4 +1,8 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 use super::*;
 use holdfast_market_core::units::{PackId, ShardIndex};
 use proptest::prelude::*;
@@ -42,7 +46,8 @@ fn check(occupancy: &Occupancy, placed: &[Piece]) {
             tiers.insert(piece.tier == Tier::Hot);
             deals.insert(subtree.deal);
             assert!(
-                seen.insert((subtree.deal, subtree.subtree), group).is_none(),
+                seen.insert((subtree.deal, subtree.subtree), group)
+                    .is_none(),
                 "each subtree once"
             );
         }
@@ -145,7 +150,9 @@ fn the_largest_piece_that_is_said_to_fit_fits_and_one_unit_more_does_not() {
         let fits = piece(98, Tier::Hot, shape(largest));
         assert!(occupancy.clone().place(&fits).is_some(), "{largest}");
         assert_eq!(
-            occupancy.place(&piece(number, Tier::Hot, shape(units))).is_some(),
+            occupancy
+                .place(&piece(number, Tier::Hot, shape(units)))
+                .is_some(),
             units <= largest
         );
     }
@@ -165,10 +172,13 @@ fn a_group_holds_at_most_sixty_four_pieces() {
 
 #[test]
 fn layouts_that_cannot_be_are_refused_by_name() {
-    let pieces: Pieces = [piece(1, Tier::Hot, vec![4, 3]), piece(2, Tier::Cold, vec![3])]
-        .into_iter()
-        .map(|piece| (piece.deal, piece))
-        .collect();
+    let pieces: Pieces = [
+        piece(1, Tier::Hot, vec![4, 3]),
+        piece(2, Tier::Cold, vec![3]),
+    ]
+    .into_iter()
+    .map(|piece| (piece.deal, piece))
+    .collect();
     let [one, two] = [0, 1].map(|index| *pieces.keys().nth(index).unwrap());
     let read = |subtrees: Vec<(DealId, u32, u32)>| {
         let subtrees = subtrees

@@ -133,12 +133,14 @@ impl Service {
 
     fn record(&self, deal: DealId) -> Result<ShardRecord, Refusal> {
         let record = self.shared.journal.shard(deal);
-        record.map_err(|error| self.internal(&error))?.ok_or_else(|| {
-            Refusal::new(
-                RefusalCode::NotFound,
-                format!("this node does not store shard {deal}"),
-            )
-        })
+        record
+            .map_err(|error| self.internal(&error))?
+            .ok_or_else(|| {
+                Refusal::new(
+                    RefusalCode::NotFound,
+                    format!("this node does not store shard {deal}"),
+                )
+            })
     }
 }
 
