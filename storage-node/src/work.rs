@@ -24,8 +24,8 @@ impl Lane {
     /// Added to the thread's niceness.
     const fn niceness(self) -> i32 {
         match self {
-            Self::Seal => 10,
-            Self::Proof => 2,
+            Self::Seal => 15,
+            Self::Proof => 10,
             Self::Deadline => 0,
         }
     }

@@ -5,7 +5,7 @@ use crate::parameters::NetworkParameters;
 use holdfast_market_core::block::Validator;
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::parameters::Parameters;
-use holdfast_market_core::units::{Address, Amount};
+use holdfast_market_core::units::{Address, Amount, Blocks};
 use holdfast_proofs::sector::SectorClass;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +16,19 @@ const WALLET: Amount = Amount::hold(1_000);
 const OWNER: Amount = Amount::hold(500);
 /// The name that the network's genesis carries.
 const NAME: &str = "testnet";
+
+/// The development rules, for many nodes on one machine: what is due is due later, because all of
+/// them embed at once on a few cores, and an embed of one piece (8 + 1 challenges) is one proof.
+pub(crate) fn rules(class: SectorClass) -> Parameters {
+    Parameters {
+        classes: vec![class],
+        embed_challenges_per_proof: 9,
+        replica_due: Blocks(60),
+        embed_due: Blocks(90),
+        promise: Blocks(300),
+        ..Parameters::dev()
+    }
+}
 
 /// Makes the genesis from what the `init` commands printed. The wallet's balance stands first.
 pub(crate) fn make(
@@ -46,10 +59,7 @@ pub(crate) fn make(
     Ok(Genesis {
         name: NAME.into(),
         time,
-        parameters: Parameters {
-            classes: vec![class],
-            ..Parameters::dev()
-        },
+        parameters: rules(class),
         verifying_keys: parameters.digest,
         balances,
         validators: vec![validator],

@@ -1,8 +1,8 @@
 //! The proving parameters of a development network: made once on this machine, then found.
 
 use crate::error::TestnetError;
+use crate::genesis;
 use holdfast_market_core::message::encode;
-use holdfast_market_core::parameters::Parameters;
 use holdfast_proofs::params::{self, DEVELOPMENT_NOTICE, ParametersProgress};
 use holdfast_proofs::proof::CircuitId;
 use holdfast_proofs::sector::SectorClass;
@@ -43,7 +43,7 @@ pub(crate) async fn ensure(
     class: SectorClass,
     report: &mut dyn FnMut(String),
 ) -> Result<NetworkParameters, TestnetError> {
-    let rules = Parameters::dev();
+    let rules = genesis::rules(class);
     let circuits = [
         CircuitId::seal(class, rules.seal_challenges_per_proof),
         CircuitId::embed(class, rules.embed_challenges_per_proof),
