@@ -40,11 +40,13 @@ enum WalletCommand {
         restore: bool,
     },
     /// What the account has.
+    #[command(after_help = "Example:\n  holdfast wallet balance --network my-net")]
     Balance {
         #[command(flatten)]
         place: Place,
     },
     /// Where others send tokens to.
+    #[command(after_help = "Example:\n  holdfast wallet address --network my-net")]
     Address {
         #[command(flatten)]
         place: Place,
