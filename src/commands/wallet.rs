@@ -75,6 +75,8 @@ struct Balance {
     address: Address,
     text: String,
     balance: Amount,
+    /// Messages that it has sent, those that wait for a block included.
+    sent: u64,
 }
 
 #[derive(Serialize)]
@@ -103,10 +105,12 @@ pub async fn run(args: WalletArgs, output: &Output) -> Result<(), CommandError> 
             let session = place.open()?;
             let view = session.ledger().account(session.address()).await;
             session.close().await;
+            let view = view.map_err(|error| told(error.into()))?;
             let balance = Balance {
                 address: session.address(),
                 text: session.text_of(session.address()),
-                balance: view.map_err(|error| told(error.into()))?.balance,
+                balance: view.balance,
+                sent: view.next_nonce,
             };
             output.result(&balance, |balance| {
                 format!("{} in {}", balance.balance, balance.text)
