@@ -281,7 +281,8 @@ impl Sealed {
             .checked_add(count as u64)
             .is_some_and(|end| end <= self.class().group_nodes());
         if !fits {
-            let position = u64::from(group.index()) * self.class().group_nodes() + start;
+            let position =
+                (u64::from(group.index()) * self.class().group_nodes()).saturating_add(start);
             return Err(SealError::OutsideSector {
                 position,
                 class: self.class(),
