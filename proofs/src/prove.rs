@@ -218,8 +218,7 @@ fn prove_one<R: RngCore + CryptoRng>(
     rng: &mut R,
 ) -> Result<ProofBytes, ProveError> {
     let (r, s) = (Scalar::random(&mut *rng), Scalar::random(&mut *rng));
-    // `bellman` waits for its thread pool and panics where that would deadlock, in the pool itself:
-    // a thread of its own is never in it.
+    // Where `bellman` panics, this proof fails and the process goes on.
     let made = std::thread::scope(|scope| {
         scope
             .spawn(|| create_proof::<blstrs::Bls12, _, _>(circuit, &parameters.inner, r, s))

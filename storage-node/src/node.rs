@@ -78,9 +78,6 @@ impl Node {
             )));
         }
         let keys = NodeKeys::read(&config.data)?;
-        // Threads inherit the priority of the one that starts them, and proofs share this pool:
-        // it must not be the sealing thread that happens to use it first.
-        let _ = rayon::ThreadPoolBuilder::new().build_global();
         let folder = DataFolder::open(&config.data, FolderKind::Node, network).map_err(start)?;
         let data = folder.path().to_owned();
         let verifying = verifying_keys(&config.network)?;

@@ -93,7 +93,7 @@ fn text(report: &DemoReport) -> String {
     let mut parts = vec![String::new()];
     if let Some(stored) = &report.stored {
         parts.push(format!(
-            "stored `{}`: {} files, {} in {} packs, any {} of {} shards suffice",
+            "stored `{}`: {} files, {}; packs: {}, any {} of {} shards suffice",
             stored.name,
             stored.files,
             bytes(stored.bytes),
@@ -143,7 +143,9 @@ fn providers(report: &DemoReport) -> String {
         "paid",
         "fined",
     ]);
-    for provider in &after.providers {
+    let mut providers: Vec<_> = after.providers.iter().collect();
+    providers.sort_by(|one, other| one.name.cmp(&other.name));
+    for provider in providers {
         let name = provider.name.clone().unwrap_or_default();
         let killed = report.killed.contains(&name);
         let shards: Vec<_> = after
@@ -191,12 +193,19 @@ fn wallet(report: &DemoReport) -> String {
 
 /// Proofs on the ledger by kind, with what verifying them took.
 fn proofs(report: &DemoReport) -> String {
-    let mut table = Table::new(["proof", "on the ledger", "bytes", "verified in"]);
+    let mut table = Table::new([
+        "proof",
+        "on the ledger",
+        "bytes",
+        "made in, each",
+        "verified in, all",
+    ]);
     for (kind, proofs) in &report.proofs {
         table.row([
             kind.clone(),
             proofs.count.to_string(),
             bytes(proofs.bytes),
+            format!("{:.1} s", proofs.making_seconds),
             format!("{:.2} s", proofs.seconds),
         ]);
     }

@@ -87,6 +87,9 @@ pub struct ProofReport {
     pub bytes: u64,
     /// Seconds that verifying them took.
     pub seconds: f64,
+    /// Seconds that making one took on average, on the machine that all nodes share.
+    #[serde(default)]
+    pub making_seconds: f64,
 }
 
 /// One measured figure.

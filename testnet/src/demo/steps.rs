@@ -6,6 +6,7 @@ use crate::network::Testnet;
 use crate::tree::Tree;
 use crate::view::{LedgerView, ProviderView};
 use holdfast_market_core::units::{Amount, Blocks};
+use serde::Deserialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -129,7 +130,7 @@ impl Demo<'_> {
             return Err(broken("the wallet has paid nothing".into()));
         }
         self.check(format!(
-            "{} packs of {n} shards each, any {k} suffice, are funded; every receipt is signed for the client's own roots",
+            "packs: {}, of {n} shards each, any {k} suffice; all funded, every receipt signed for the client's own roots",
             after.deal_sets.len()
         ));
         self.report.before = Some(before);
@@ -320,6 +321,7 @@ impl Demo<'_> {
         self.report.proofs = serde_json::from_value(proofs)
             .map_err(|error| broken(format!("`holdfast audit` counts no proofs: {error}")))?;
         self.report.audit = Some(audit);
+        self.time_proofs().await?;
         let counts = self.report.proofs.iter();
         let counts: Vec<_> = counts
             .map(|(kind, proofs)| format!("{} {kind}", proofs.count))
@@ -353,6 +355,35 @@ impl Demo<'_> {
             supply.minted, supply.balances, supply.collateral, supply.escrow, supply.burnt
         ));
         self.report.after = Some(view);
+        Ok(())
+    }
+
+    /// What making the proofs took, from what each node remembers of its own.
+    async fn time_proofs(&mut self) -> Result<(), DemoError> {
+        let testnet = self.testnet()?;
+        let layout = testnet.layout().clone();
+        let nodes: Vec<_> = testnet
+            .record()
+            .nodes()
+            .map(|node| layout.data(&node.name))
+            .collect();
+        let mut made = Vec::new();
+        for data in nodes {
+            let mut arguments: Vec<OsString> = vec!["node".into(), "status".into()];
+            arguments.extend(["--data".into(), data.into()]);
+            arguments.extend(self.network());
+            let status = self.commands.run(&arguments).await?;
+            let proofs = status.get("proofs").cloned().unwrap_or_default();
+            let proofs: Vec<Made> = serde_json::from_value(proofs)
+                .map_err(|error| broken(format!("`holdfast node status` is unclear: {error}")))?;
+            made.extend(proofs);
+        }
+        for (kind, report) in &mut self.report.proofs {
+            let of_kind = || made.iter().filter(|made| made.kind == *kind);
+            let count: u32 = of_kind().map(|made| made.proofs).sum();
+            let seconds: f64 = of_kind().map(|made| made.seconds).sum();
+            report.making_seconds = seconds / f64::from(count.max(1));
+        }
         Ok(())
     }
 
@@ -446,6 +477,14 @@ impl Demo<'_> {
     fn say(&mut self, text: String) {
         (self.say)(DemoEvent::Said(text));
     }
+}
+
+/// What a node remembers of a statement that it has proven.
+#[derive(Deserialize)]
+struct Made {
+    kind: String,
+    proofs: u32,
+    seconds: f64,
 }
 
 fn broken(reason: String) -> DemoError {

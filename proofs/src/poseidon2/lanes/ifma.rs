@@ -141,9 +141,15 @@ impl<const T: usize> Table<T> {
     }
 }
 
-/// Whether the processor can do this.
+/// Whether the processor can do this, and `HOLDFAST_HASH=scalar` does not ask for what a processor
+/// without it would do.
 pub(super) fn available() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512ifma")
+            && std::env::var_os("HOLDFAST_HASH").is_none_or(|hash| hash != "scalar")
+    })
 }
 
 /// Sixteen to one in each lane, where the processor can.
