@@ -141,14 +141,14 @@ impl<const T: usize> Table<T> {
     }
 }
 
-/// Whether the processor can do this, and `HOLDFAST_HASH=scalar` does not ask for what a processor
+/// Whether the processor can do this, and `HOLDFAST_SIMD=off` does not ask for what a processor
 /// without it would do.
 pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512ifma")
-            && std::env::var_os("HOLDFAST_HASH").is_none_or(|hash| hash != "scalar")
+            && std::env::var_os("HOLDFAST_SIMD").is_none_or(|simd| simd != "off")
     })
 }
 
