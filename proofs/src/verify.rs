@@ -172,6 +172,22 @@ impl Verifier {
         })
     }
 
+    /// Whether all of these statements hold, in pure Rust: one check of all their proofs together.
+    /// Where they do not, one that does not is found at the cost of no more than a second check of
+    /// all, however many there are. A watch is told as in [`Self::verify_batch`].
+    ///
+    /// # Errors
+    /// The number of the first statement that cannot be checked at all, or else of the first that
+    /// is not shown; and the reason.
+    pub fn verify_all(
+        &self,
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Result<(), (usize, VerifyError)> {
+        let proofs = batch.iter().map(|(_, proofs)| proofs.len()).sum();
+        let first = batch.first().map(|(statement, _)| statement);
+        self.watched(first, proofs, || self.pure.verify_all(&self.digest, batch))
+    }
+
     /// As [`Self::verify`], with blstrs.
     ///
     /// # Errors
@@ -192,6 +208,18 @@ impl Verifier {
         batch: &[(Statement, Vec<ProofBytes>)],
     ) -> Vec<Result<(), VerifyError>> {
         self.blst.verify_batch(&self.digest, batch)
+    }
+
+    /// As [`Self::verify_all`], with blstrs.
+    ///
+    /// # Errors
+    /// The number of the first statement that is not shown, and the reason.
+    #[cfg(feature = "prove")]
+    pub fn verify_all_blst(
+        &self,
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Result<(), (usize, VerifyError)> {
+        self.blst.verify_all(&self.digest, batch)
     }
 
     /// Verifies with both libraries.
@@ -222,6 +250,15 @@ struct Entry<E: MultiMillerLoop> {
 
 /// A proof ready for its equation, and its public inputs as nodes.
 type Ready<'k, E> = (Item<'k, E>, Vec<Node>);
+
+/// A batch ready for its check.
+struct Prepared<'k, E: MultiMillerLoop> {
+    /// For each statement: what is wrong before any equation is looked at.
+    answers: Vec<Result<(), VerifyError>>,
+    items: Vec<Item<'k, E>>,
+    /// For each item: the statement that it belongs to, and which of its proofs it is.
+    places: Vec<(usize, usize)>,
+}
 
 /// The keys in one library's form.
 struct Keys<E: MultiMillerLoop> {
@@ -308,15 +345,14 @@ where
         Ok(())
     }
 
-    fn verify_batch(
+    /// Every statement's proofs with the batch's coefficients.
+    fn prepare(
         &self,
         digest: &[u8; 32],
         batch: &[(Statement, Vec<ProofBytes>)],
-    ) -> Vec<Result<(), VerifyError>> {
+    ) -> Prepared<'_, E> {
         let mut answers = Vec::with_capacity(batch.len());
-        let mut items = Vec::new();
-        // For each item: the statement that it belongs to, and which of its proofs it is.
-        let mut places = Vec::new();
+        let (mut items, mut places) = (Vec::new(), Vec::new());
         let mut transcript = blake3::Hasher::new();
         for (statement_number, (statement, proofs)) in batch.iter().enumerate() {
             answers.push(match self.items(statement, proofs) {
@@ -347,6 +383,39 @@ where
             reader.fill(&mut bytes);
             item.coefficient = u128::from_le_bytes(bytes).max(1);
         }
+        Prepared {
+            answers,
+            items,
+            places,
+        }
+    }
+
+    fn verify_all(
+        &self,
+        digest: &[u8; 32],
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Result<(), (usize, VerifyError)> {
+        let prepared = self.prepare(digest, batch);
+        for (number, answer) in prepared.answers.into_iter().enumerate() {
+            answer.map_err(|why| (number, why))?;
+        }
+        let refused = first_refused(&prepared.items);
+        match refused.and_then(|number| prepared.places.get(number)) {
+            Some((statement, proof)) => Err((*statement, VerifyError::Refused { proof: *proof })),
+            None => Ok(()),
+        }
+    }
+
+    fn verify_batch(
+        &self,
+        digest: &[u8; 32],
+        batch: &[(Statement, Vec<ProofBytes>)],
+    ) -> Vec<Result<(), VerifyError>> {
+        let Prepared {
+            mut answers,
+            items,
+            places,
+        } = self.prepare(digest, batch);
         let mut refused = Vec::new();
         bisect(&items, 0, &mut refused);
         for number in refused {
@@ -359,6 +428,29 @@ where
         }
         answers
     }
+}
+
+/// The first item whose equation does not hold. Once all together do not, each step checks half of
+/// what is left: where the first half holds, the one that is sought lies in the second.
+fn first_refused<E>(items: &[Item<'_, E>]) -> Option<usize>
+where
+    E: MultiMillerLoop,
+    E::Fr: PrimeField<Repr = [u8; 32]>,
+{
+    if items.is_empty() || all_hold(items) {
+        return None;
+    }
+    let (mut rest, mut offset) = (items, 0);
+    while rest.len() > 1 {
+        let middle = rest.len() / 2;
+        let (left, right) = rest.split_at(middle);
+        if all_hold(left) {
+            (rest, offset) = (right, offset + middle);
+        } else {
+            rest = left;
+        }
+    }
+    Some(offset)
 }
 
 /// Finds, in order, the items whose equations do not hold. A good batch costs one check; every bad

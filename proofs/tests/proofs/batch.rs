@@ -37,6 +37,46 @@ fn a_batch_names_exactly_the_statements_that_fail() {
 }
 
 #[test]
+fn where_all_must_hold_the_first_that_does_not_is_named() {
+    let proven = proven();
+    let all: Vec<_> = (0..3).flat_map(|_| proven.all()).collect();
+    let verify = |batch: &[_]| {
+        let answer = proven.verifier.verify_all(batch);
+        assert_eq!(proven.verifier.verify_all_blst(batch), answer);
+        answer
+    };
+    assert_eq!(verify(&all), Ok(()));
+    assert_eq!(verify(&[]), Ok(()));
+    let spoiled = |numbers: &[usize]| {
+        let mut batch = all.clone();
+        for number in numbers {
+            if let Statement::Spacetime(spacetime) = &mut batch[*number].0 {
+                spacetime.lanes[0] = plus_one(spacetime.lanes[0]);
+            } else {
+                batch[*number].1.swap(0, 1);
+            }
+        }
+        batch
+    };
+    let refused = |number, proof| Err((number, VerifyError::Refused { proof }));
+    for number in 0..9 {
+        assert_eq!(verify(&spoiled(&[number])), refused(number, 0));
+    }
+    assert_eq!(verify(&spoiled(&[7, 4, 8])), refused(4, 0));
+    let mut last = all.clone();
+    let end = last[6].1.len() - 1;
+    last[6].1[end] = last[6].1[0];
+    assert_eq!(verify(&last), refused(6, end));
+    // What cannot be read is said before any equation is looked at.
+    let mut unreadable = spoiled(&[0]);
+    unreadable[5].1[0].0[0] = 0;
+    assert!(matches!(
+        verify(&unreadable),
+        Err((5, VerifyError::Point { proof: 0, .. }))
+    ));
+}
+
+#[test]
 fn errors_that_would_cancel_in_a_plain_sum_are_found() {
     // C of one proof up and of another down by the same point: only coefficients tell.
     let proven = proven();
