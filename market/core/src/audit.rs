@@ -105,7 +105,8 @@ impl Replay {
     /// Replays the next block.
     ///
     /// # Errors
-    /// What of it does not hold. The replay then stands where it stood before.
+    /// What of it does not hold. The replay then stands where it stood before, except where the books
+    /// are found not to add up: that is seen once the block is taken over.
     pub fn push(&mut self, certified: &CertifiedBlock) -> Result<Step, Finding> {
         let block = &certified.block;
         let height = block.header.height;

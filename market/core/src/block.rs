@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGES: usize = 4096;
 /// Bytes of a block's messages, at most.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Proofs and named sectors of a block's messages ([`crate::quote::work`]), at most, unless one
-/// message alone has more: then no other of the block has any.
+/// Work of a block's messages, in proofs ([`crate::quote::work`]), at most, unless one message alone
+/// has more: then no other of the block has any. A deadline's largest message fills a block.
 pub const MAX_WORK: usize = 1024;
 
 /// Whether a message of so much work has room in a block that has `used` already.

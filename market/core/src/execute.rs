@@ -290,7 +290,7 @@ impl<V: ReadView> Context<'_, V> {
             let work = quote::work(&message.body);
             if !work_fits(done, work) {
                 return Err(BlockError::TooLarge {
-                    what: "proofs and named sectors",
+                    what: "proofs and sectors of messages",
                     found: done.saturating_add(work),
                     most: MAX_WORK,
                 });

@@ -333,6 +333,20 @@ impl Provider {
         Ok(())
     }
 
+    /// Locks collateral that is free, where at least `least` of it stays free.
+    pub(crate) fn lock_above(&mut self, amount: Amount, least: Amount) -> Result<(), Stop> {
+        let (free, need) = (self.free()?, add(amount, least)?);
+        if free < need {
+            return Err(Refusal::Collateral {
+                have: free,
+                need,
+                missing: need.saturating_sub(free),
+            }
+            .into());
+        }
+        self.lock(amount)
+    }
+
     /// Frees what was locked.
     pub(crate) fn unlock(&mut self, amount: Amount) -> Result<(), Stop> {
         self.locked = take(self.locked, amount, "locked collateral")?;

@@ -1,6 +1,8 @@
 //! The numbers of the rules, fixed in genesis (PROTOCOL, *Parameters*).
 
+use crate::quote::MAX_SECTOR_DEALS;
 use crate::units::{Amount, Blocks, Periods};
+use holdfast_proofs::challenge::MAX_EMBED_CHALLENGES;
 use holdfast_proofs::proof::{Circuit, CircuitId, SPACETIME_CHALLENGES};
 use holdfast_proofs::sector::{SectorClass, UNIT_LEVELS};
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,7 @@ pub struct Economy {
     pub collateral_per_gib: Amount,
     /// Collateral a GiB of bytes under deals, on top.
     pub deal_collateral_per_gib: Amount,
-    /// The least collateral of a provider.
+    /// The least collateral of a provider; sectors cannot lock it.
     pub minimum_collateral: Amount,
     /// Deposit of a pre-commit, burnt when no proof follows.
     pub seal_deposit: Amount,
@@ -88,6 +90,8 @@ pub struct Economy {
     pub vesting: Periods,
     /// Share of a deal's payment that is burnt, in thousandths.
     pub burn_thousandths: u64,
+    /// The least price of a deal, a GiB and period.
+    pub minimum_price: Amount,
 }
 
 // Sixteen fits every integer.
@@ -131,6 +135,9 @@ impl Parameters {
             .fault_fee_per_gib
             .checked_add(economy.missed_fee_per_gib)
             .and_then(|fee| fee.0.checked_mul(u128::from(self.faults_to_termination.0)));
+        let most_challenges = MAX_SECTOR_DEALS
+            .saturating_mul(self.embed_challenges_per_piece.into())
+            .saturating_add(self.embed_challenges.into());
         let rules = [
             (
                 self.deadlines > 0 && self.deadlines <= 1 << 16,
@@ -155,6 +162,10 @@ impl Parameters {
                 "the beacon delay is at least one block",
             ),
             (
+                self.period.0.saturating_sub(self.deadline_blocks().0) > self.beacon_delay.0,
+                "between two windows of a deadline there is time to recover",
+            ),
+            (
                 self.beacon_delay < self.seal_due
                     && self.beacon_delay < self.replica_due
                     && self.beacon_delay < self.embed_due,
@@ -171,6 +182,12 @@ impl Parameters {
             (
                 self.embed_challenges > 0 && self.embed_challenges_per_proof > 0,
                 "an embed has challenges",
+            ),
+            (
+                most_challenges <= MAX_EMBED_CHALLENGES
+                    && most_challenges.div_ceil(u64::from(self.embed_challenges_per_proof.max(1)))
+                        <= Self::MAX_EMBED_PROOFS,
+                "the proofs of the largest embed fit into a message",
             ),
             (
                 [
@@ -234,6 +251,8 @@ impl Parameters {
     }
 
     const MAX_VESTING: u64 = 1024;
+    /// A message has room for 2,680.
+    const MAX_EMBED_PROOFS: u64 = 2600;
     const MAX_AMOUNT: Amount = Amount(1 << 80);
 
     /// The circuits that these parameters need keys for.
@@ -267,7 +286,7 @@ impl Parameters {
 }
 
 impl Economy {
-    fn amounts(&self) -> [Amount; 12] {
+    fn amounts(&self) -> [Amount; 13] {
         [
             self.minimum_fee,
             self.fee_per_kib,
@@ -281,6 +300,7 @@ impl Economy {
             self.missed_fee_per_gib,
             self.reward_per_period,
             self.reward_cap_per_gib,
+            self.minimum_price,
         ]
     }
 
@@ -303,6 +323,7 @@ impl Economy {
             deal_weight_tenths: 20,
             vesting: Periods(10),
             burn_thousandths: 100,
+            minimum_price: Amount(100_000_000),
         }
     }
 }
@@ -315,7 +336,7 @@ mod tests {
     fn the_dev_parameters_fit_together_and_broken_ones_are_named() {
         assert_eq!(Parameters::dev().check(), Ok(()));
         type Spoil = fn(&mut Parameters);
-        let broken: [(&str, Spoil); 7] = [
+        let broken: [(&str, Spoil); 10] = [
             ("deadlines", |p| p.deadlines = 7),
             ("classes", |p| p.classes.clear()),
             ("delay", |p| p.beacon_delay = Blocks(30)),
@@ -325,6 +346,12 @@ mod tests {
             ("pieces", |p| p.piece_levels = 5),
             ("amounts", |p| p.economy.reward_per_period = Amount(1 << 81)),
             ("weight", |p| p.economy.deal_weight_tenths = 1001),
+            ("one deadline", |p| p.deadlines = 1),
+            ("challenges", |p| p.embed_challenges_per_piece = 128),
+            ("proofs", |p| {
+                p.embed_challenges_per_piece = 8;
+                p.embed_challenges_per_proof = 1;
+            }),
         ];
         for (name, spoil) in broken {
             let mut parameters = Parameters::dev();

@@ -18,6 +18,8 @@ pub const MAX_PACK_BYTES: u64 = 64 * 1024 * 1024;
 pub const MAX_SHARDS: u8 = 64;
 /// Periods of a deal, at most.
 pub const MAX_TERM: Periods = Periods(1 << 20);
+/// Deals in a sector, at most: closing its deadline settles them all in one block.
+pub const MAX_SECTOR_DEALS: u64 = 512;
 /// Bytes of the largest message.
 pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
 
@@ -55,12 +57,18 @@ pub fn shard_length(k: u8, pack: ByteCount) -> ByteCount {
     ByteCount(pack.0 / stripe * STRIPE_COLUMN_BYTES + (pack.0 % stripe).div_ceil(k))
 }
 
+/// What a shard weighs: its bytes, and at least one unit of a group, because its piece takes that.
+/// Deals, too, take room in state and work at every deadline.
+fn weight(length: ByteCount) -> ByteCount {
+    ByteCount(length.0.max(UNIT_BYTES))
+}
+
 /// What a shard costs a period.
 ///
 /// # Errors
 /// A product beyond the numbers.
 pub fn shard_period(price: Amount, length: ByteCount) -> Result<Amount, Unpayable> {
-    per_gib(price, length)
+    per_gib(price, weight(length))
 }
 
 /// What a shard costs over its term: this is held in escrow.
@@ -101,19 +109,38 @@ pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
     )
 }
 
+/// What reading a sector counts in [`work`], where a proof counts one: with its layouts and an embed
+/// it can have several hundred KiB.
+const SECTOR_WORK: usize = 3;
+
 /// Heavy things that everyone does again for a message, beside hashing its bytes: proofs to verify
 /// and sectors to read. Counted from the message alone, before anything is done.
 pub fn work(body: &Body) -> usize {
-    match body {
-        Body::ProveSeal { proofs, .. } | Body::ProveEmbed { proofs, .. } => proofs.len(),
-        Body::ProveSpacetime { proofs, .. } => proofs.len(),
-        Body::DeclareFault { sectors, .. } | Body::Recover { sectors, .. } => sectors.len(),
-        _ => 0,
-    }
+    let (proofs, sectors) = match body {
+        Body::ProveSeal { proofs, .. } | Body::ProveEmbed { proofs, .. } => (proofs.len(), 1),
+        Body::ProveSpacetime { proofs, .. } => (proofs.len(), proofs.len()),
+        Body::DeclareFault { sectors, .. } | Body::Recover { sectors, .. } => (0, sectors.len()),
+        Body::CommitEmbed(_) | Body::CommitReplica(_) | Body::TerminateSector { .. } => (0, 1),
+        Body::Transfer { .. }
+        | Body::PublishName { .. }
+        | Body::ProposeDealSet(_)
+        | Body::CancelDealSet { .. }
+        | Body::RegisterProvider { .. }
+        | Body::UpdateProvider { .. }
+        | Body::AddCollateral { .. }
+        | Body::WithdrawCollateral { .. }
+        | Body::PreCommitSector(_)
+        | Body::AcceptDeals { .. }
+        | Body::ClaimBrokenPromise { .. }
+        | Body::DemandOpening { .. }
+        | Body::AnswerOpening { .. }
+        | Body::SubmitFraud { .. } => (0, 0),
+    };
+    proofs.saturating_add(SECTOR_WORK.saturating_mul(sectors))
 }
 
-/// The least fee of a message of that encoded size and that [`work`]: a proof or a named sector
-/// counts as a KiB, also where the body is refused.
+/// The least fee of a message of that encoded size and that [`work`]: each unit of it counts as a
+/// KiB, also where the body is refused.
 pub fn fee_of_work(economy: &Economy, bytes: usize, work: usize) -> Amount {
     let heavy = economy.fee_per_kib.0.saturating_mul(work as u128);
     Amount(fee_of_size(economy, bytes).0.saturating_add(heavy))
@@ -141,14 +168,13 @@ pub fn sector_collateral(economy: &Economy, class: SectorClass) -> Result<Amount
     per_gib(economy.collateral_per_gib, ByteCount(class.bytes()))
 }
 
-/// Collateral locked for a deal from its acceptance on. A piece takes at least one unit of a group,
-/// so a smaller shard weighs as one: deals, too, take room in state and work in every block's end.
+/// Collateral locked for a deal from its acceptance on; a shard below a unit of a group weighs as
+/// one.
 ///
 /// # Errors
 /// A product beyond the numbers.
 pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, Unpayable> {
-    let weight = ByteCount(length.0.max(UNIT_BYTES));
-    per_gib(economy.deal_collateral_per_gib, weight)
+    per_gib(economy.deal_collateral_per_gib, weight(length))
 }
 
 /// What of a provider's collateral (and of what vests for it) nothing has locked: what it can still
@@ -167,7 +193,8 @@ pub fn free_collateral(provider: &Provider) -> Result<Amount, Unpayable> {
         .ok_or(Unpayable)
 }
 
-/// Collateral that a provider needs to seal so many sectors of a class and fill them with deals.
+/// Collateral that a provider needs to seal so many sectors of a class and fill them with deals. The
+/// least collateral comes on top: sectors cannot lock it.
 ///
 /// # Errors
 /// A sum beyond the numbers.
@@ -185,8 +212,9 @@ pub fn provider_collateral(
         .checked_add(deal_collateral(economy, ByteCount(class.data_bytes()))?)
         .and_then(|sum| sum.checked_add(deposit))
         .ok_or(Unpayable)?;
-    let all = sum.0.checked_mul(u128::from(sectors)).ok_or(Unpayable)?;
-    Ok(Amount(all.max(economy.minimum_collateral.0)))
+    let all = sum.0.checked_mul(u128::from(sectors)).map(Amount);
+    all.and_then(|all| all.checked_add(economy.minimum_collateral))
+        .ok_or(Unpayable)
 }
 
 #[cfg(test)]

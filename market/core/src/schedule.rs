@@ -61,6 +61,13 @@ pub fn window(parameters: &Parameters, period: Period, deadline: Deadline) -> Wi
     }
 }
 
+/// The last height at which a fault can be declared or taken back for a window. Who builds the
+/// blocks just before a window knows its challenge ahead of everyone else: as with every other
+/// challenge, it is drawn the beacon delay after what it must not steer.
+pub fn last_choice(parameters: &Parameters, window: Window) -> Height {
+    window.open.before(parameters.beacon_delay)
+}
+
 /// The first period whose window of that deadline opens after `height`.
 pub fn first_period_after(parameters: &Parameters, deadline: Deadline, height: Height) -> Period {
     let period = period_of(parameters, height);

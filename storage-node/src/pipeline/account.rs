@@ -66,8 +66,9 @@ impl Pipeline {
                 .await?;
         }
         let missing = needed.saturating_sub(provider.collateral);
-        // Fines nibble at the collateral; small gaps are left until they matter.
-        if missing.0 > needed.0 / 4 && view.owner.balance > missing {
+        // Fines nibble at the collateral; a gap is filled before it keeps a sector from its embed.
+        let economy = &self.shared.parameters.economy;
+        if missing >= economy.embed_deposit && view.owner.balance > missing {
             let body = Body::AddCollateral {
                 provider: provider.id,
                 amount: missing,

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// node that is killed proves again.
 pub(crate) type DeadlineProofs = Arc<Mutex<BTreeMap<(Period, SectorNumber), ProofBytes>>>;
 
-/// A sector is looked at so many blocks before its window opens, in time for a declaration.
+/// A sector is looked at so many blocks before the last in which a fault can be declared.
 const LOOK_BEFORE: Blocks = Blocks(4);
 /// A proof goes into the block after the one that is known now, at the earliest.
 const AHEAD: Blocks = Blocks(1);
@@ -42,10 +42,11 @@ impl Pipeline {
             else {
                 continue;
             };
+            let last_choice = schedule::last_choice(&self.shared.parameters, window);
             let handle = match self.sectors.open(number, &record) {
                 Ok(handle) => handle,
                 Err(error) => {
-                    let done = self.unreadable(view, sector, window.open).await;
+                    let done = self.unreadable(view, sector, last_choice).await;
                     first = first.and(done).and(Err(error));
                     continue;
                 }
@@ -63,8 +64,8 @@ impl Pipeline {
                         sector: sector.clone(),
                         handle,
                     });
-            } else if view.height < window.open {
-                let done = self.look(view, sector, &handle, window.open).await;
+            } else if view.height < last_choice {
+                let done = self.look(view, sector, &handle, last_choice).await;
                 first = first.and(done);
             }
         }
@@ -180,10 +181,10 @@ impl Pipeline {
         view: &View,
         sector: &Sector,
         handle: &SectorHandle,
-        opens: Height,
+        last: Height,
     ) -> Result<(), NodeError> {
         let faulty = sector.status == (SectorStatus::Faulty { recovering: false });
-        let near = view.height.after(LOOK_BEFORE) >= opens;
+        let near = view.height.after(LOOK_BEFORE) >= last;
         if !faulty && !near {
             return Ok(());
         }
@@ -195,18 +196,17 @@ impl Pipeline {
         };
         match looked {
             Err(error) => {
-                self.unreadable(view, sector, opens).await?;
+                self.unreadable(view, sector, last).await?;
                 Err(error)
             }
             Ok(()) => {
                 self.unreadable.remove(&sector.id.number);
-                if faulty && view.height.after(AHEAD) < opens {
+                if faulty && view.height.after(AHEAD) <= last {
                     let body = Body::Recover {
                         provider: sector.id.provider,
                         sectors: vec![sector.id.number],
                     };
                     let purpose = format!("recover/{}", sector.id.number);
-                    let last = Height(opens.0.saturating_sub(1));
                     self.post(view.height, Signer::Worker, &purpose, body, Some(last))
                         .await?;
                 }
@@ -220,20 +220,19 @@ impl Pipeline {
         &mut self,
         view: &View,
         sector: &Sector,
-        opens: Height,
+        last: Height,
     ) -> Result<(), NodeError> {
         self.unreadable.insert(sector.id.number);
         let held = matches!(
             sector.status,
             SectorStatus::Active { .. } | SectorStatus::Faulty { recovering: true }
         );
-        if held && view.height.after(AHEAD) < opens {
+        if held && view.height.after(AHEAD) <= last {
             let body = Body::DeclareFault {
                 provider: sector.id.provider,
                 sectors: vec![sector.id.number],
             };
             let purpose = format!("fault/{}", sector.id.number);
-            let last = Height(opens.0.saturating_sub(1));
             self.post(view.height, Signer::Worker, &purpose, body, Some(last))
                 .await?;
         }

@@ -25,6 +25,11 @@ impl<V: ReadView> Context<'_, V> {
         let mut deals = self.closed;
         for (due, at) in self.take_due(DEADLINES, MAX_CLOSINGS)? {
             let Due::Deadline(id) = due else { continue };
+            // Once there is no more room, what is left is not even read.
+            if deals > MAX_CLOSING_DEALS && !closing.is_empty() {
+                self.schedule(due, at);
+                continue;
+            }
             let sector = self.ledger.sector(id)?;
             deals = deals.saturating_add(sector.deals().len());
             if deals > MAX_CLOSING_DEALS && !closing.is_empty() {
@@ -44,13 +49,16 @@ impl<V: ReadView> Context<'_, V> {
             let mut promises = 0usize;
             for (due, at) in self.take_due(phase, most)? {
                 if let Due::Promise(pack) = due {
-                    let n = usize::from(self.ledger.deal_set(&pack)?.proposal.pack.n);
-                    let all = promises.saturating_add(n);
-                    if all > MAX_PROMISES && promises > 0 {
+                    if promises > MAX_PROMISES {
                         self.schedule(due, at);
                         continue;
                     }
-                    promises = all;
+                    let n = usize::from(self.ledger.deal_set(&pack)?.proposal.pack.n);
+                    promises = promises.saturating_add(n);
+                    if promises > MAX_PROMISES && promises > n {
+                        self.schedule(due, at);
+                        continue;
+                    }
                 }
                 self.work_off(due)?;
             }

@@ -87,6 +87,7 @@ impl<V: ReadView> Context<'_, V> {
         })?;
         for terms in &proposal.terms {
             require_range("the term", terms.term.0, 1, MAX_TERM.0)?;
+            self.require_price(terms.price)?;
             require(terms.fund_by >= self.height, || Refusal::TooLate {
                 what: "the funding of a receipt",
                 last: terms.fund_by,
@@ -135,6 +136,16 @@ impl<V: ReadView> Context<'_, V> {
         let due = schedule::promise_height(&self.rules.parameters, self.height);
         self.schedule(Due::Promise(id), due);
         Ok(())
+    }
+
+    /// Every deal pays for the room that it takes and for the work at its deadlines.
+    pub(super) fn require_price(&self, price: Amount) -> Result<(), Stop> {
+        let least = self.rules.parameters.economy.minimum_price;
+        require(price >= least, || Refusal::Mismatch {
+            what: "the price a GiB and period",
+            found: price.to_string(),
+            expected: format!("at least {least}"),
+        })
     }
 
     /// Gives back the escrow of every deal that no provider has accepted.

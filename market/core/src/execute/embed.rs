@@ -5,6 +5,7 @@ use super::deal::shape_of;
 use super::due::Due;
 use crate::challenge;
 use crate::message::{EmbedCommit, GroupLayout, PlacedSubtree, ReplicaCommit, SectorRoots};
+use crate::quote::MAX_SECTOR_DEALS;
 use crate::refusal::{Refusal, Stop, require, require_equal, require_range};
 use crate::schedule;
 use crate::state::{
@@ -21,8 +22,6 @@ use holdfast_proofs::tree::root_of;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Deals in a sector, at most: closing its deadline settles them all in one block.
-const MAX_DEALS: u64 = 512;
 /// Pieces in a group, at most.
 const MAX_PIECES: usize = 64;
 
@@ -61,15 +60,18 @@ impl<V: ReadView> Context<'_, V> {
                 data_root: data_root(&sector, layout, &deals, self.rules.parameters.piece_levels)?,
             });
         }
+        let parameters = &self.rules.parameters;
+        // What acceptances have taken of the least collateral does not keep them from their embed.
+        let mut least = parameters.economy.minimum_collateral;
         for (id, deal) in &mut deals {
             if deal.status == DealStatus::Accepted {
+                least = least.saturating_sub(deal.locked);
                 deal.sector = Some(sector.id.number);
                 self.ledger.put_deal(id, deal)?;
             }
         }
-        let parameters = &self.rules.parameters;
         let deposit = parameters.economy.embed_deposit;
-        provider.lock(deposit)?;
+        provider.lock_above(deposit, least)?;
         self.ledger.put_provider(&provider)?;
         let embed = Embed {
             committed: self.height,
@@ -136,7 +138,7 @@ impl<V: ReadView> Context<'_, V> {
             "the number of deals in the sector",
             all.len() as u64,
             0,
-            MAX_DEALS,
+            MAX_SECTOR_DEALS,
         )?;
         for placed in after.into_iter().flat_map(|layout| &layout.subtrees) {
             let count = counts.entry((placed.deal, placed.subtree)).or_default();

@@ -38,6 +38,7 @@ impl<V: ReadView> Context<'_, V> {
         collateral: Amount,
     ) -> Result<(), Stop> {
         check_offer(offer)?;
+        self.require_price(offer.price)?;
         let least = self.rules.parameters.economy.minimum_collateral;
         require(collateral >= least, || Refusal::Collateral {
             have: collateral,
@@ -69,6 +70,7 @@ impl<V: ReadView> Context<'_, V> {
         offer: &ProviderOffer,
     ) -> Result<(), Stop> {
         check_offer(offer)?;
+        self.require_price(offer.price)?;
         let mut provider = self.by_owner(id, sender)?;
         if provider.worker != *worker {
             self.remember_worker(id, &provider.worker)?;

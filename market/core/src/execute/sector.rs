@@ -14,7 +14,7 @@ use crate::units::{
     SectorNumber,
 };
 use crate::view::{ReadView, ViewError};
-use holdfast_proofs::proof::ProofBytes;
+use holdfast_proofs::proof::{Circuit, ProofBytes};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::statement::Statement;
 use holdfast_proofs::tree::root_of;
@@ -86,7 +86,7 @@ impl<V: ReadView> Context<'_, V> {
         let ticket = self.ledger.beacon(commit.ticket)?;
         let collateral = quote::sector_collateral(&parameters.economy, commit.class)?;
         let locked = add(collateral, parameters.economy.seal_deposit)?;
-        provider.lock(locked)?;
+        provider.lock_above(locked, parameters.economy.minimum_collateral)?;
         let next = id.number.0.saturating_add(1).max(provider.next_sector.0);
         provider.next_sector = SectorNumber(next);
         self.ledger.put_provider(&provider)?;
@@ -221,22 +221,23 @@ impl<V: ReadView> Context<'_, V> {
         })
     }
 
-    /// Verifies and counts.
+    /// Verifies all of a statement's proofs together, and counts them.
     pub(super) fn verify(
         &mut self,
         sector: SectorId,
         statement: Statement,
         proofs: &[ProofBytes],
     ) -> Result<(), Stop> {
+        let circuit = statement.circuit();
         self.rules
             .verifier
-            .verify(&statement, proofs)
-            .map_err(|why| Refusal::Proof { sector, why })?;
+            .verify_all(&[(statement, proofs.to_vec())])
+            .map_err(|(_, why)| Refusal::Proof { sector, why })?;
         let count = proofs.len() as u64;
-        let tally = match statement {
-            Statement::Seal(_) => &mut self.proofs.seal,
-            Statement::Embed(_) => &mut self.proofs.embed,
-            Statement::Spacetime(_) => &mut self.proofs.spacetime,
+        let tally = match circuit {
+            Circuit::Seal => &mut self.proofs.seal,
+            Circuit::Embed => &mut self.proofs.embed,
+            Circuit::Spacetime => &mut self.proofs.spacetime,
         };
         *tally = tally.saturating_add(count);
         Ok(())
@@ -268,12 +269,15 @@ impl<V: ReadView> Context<'_, V> {
         numbers.iter().map(sector).collect()
     }
 
-    /// Before the challenge of its next deadline is known: afterwards a choice would be an escape.
+    /// Before anyone can know the challenge of its next deadline: afterwards a choice would be an
+    /// escape.
     fn require_before_window(&self, what: &'static str, sector: &Sector) -> Result<(), Stop> {
-        let window = schedule::window(&self.rules.parameters, sector.next, sector.deadline);
-        require(self.height < window.open, || Refusal::TooLate {
+        let parameters = &self.rules.parameters;
+        let window = schedule::window(parameters, sector.next, sector.deadline);
+        let last = schedule::last_choice(parameters, window);
+        require(self.height <= last, || Refusal::TooLate {
             what,
-            last: Height(window.open.0.saturating_sub(1)),
+            last,
             height: self.height,
         })
     }

@@ -11,7 +11,7 @@ use crate::refusal::{Refusal, Stop, require, require_range};
 use crate::schedule;
 use crate::state::{DealStatus, Sector, SectorStatus, Vesting};
 use crate::units::{Address, Amount, ByteCount, Deadline, Period, ProviderId, SectorId};
-use crate::view::ReadView;
+use crate::view::{ReadView, ViewError};
 use holdfast_proofs::statement::Statement;
 
 /// A sector whose deadline closes.
@@ -61,18 +61,14 @@ impl<V: ReadView> Context<'_, V> {
             batch.push((Statement::Spacetime(statement), vec![proof.proof]));
             sectors.push(sector);
         }
-        for (verdict, sector) in self
-            .rules
-            .verifier
-            .verify_batch(&batch)
-            .into_iter()
-            .zip(&sectors)
-        {
-            verdict.map_err(|why| Refusal::Proof {
+        let verdict = self.rules.verifier.verify_all(&batch);
+        verdict.map_err(|(number, why)| match sectors.get(number) {
+            Some(sector) => Stop::from(Refusal::Proof {
                 sector: sector.id,
                 why,
-            })?;
-        }
+            }),
+            None => ViewError(format!("there is no proof {number} in the message")).into(),
+        })?;
         self.proofs.spacetime = self.proofs.spacetime.saturating_add(batch.len() as u64);
         for mut sector in sectors {
             sector.proven = Some(period);

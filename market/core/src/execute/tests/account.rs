@@ -236,7 +236,8 @@ fn a_block_has_room_for_so_much_verification_and_each_proof_is_paid_for() {
     };
     let economy = &world.rules.parameters.economy;
     let bytes = crate::message::encode(&prove(0, 0, 64)).unwrap().len();
-    let fee = crate::quote::fee_of_size(economy, bytes).0 + 64 * economy.fee_per_kib.0;
+    // The proofs, and reading their sector, which counts as three.
+    let fee = crate::quote::fee_of_size(economy, bytes).0 + 67 * economy.fee_per_kib.0;
     assert_eq!(prove(0, 0, 64).message.fee, Amount(fee));
     let cheap = Message {
         fee: Amount(fee - 1),
@@ -256,19 +257,42 @@ fn a_block_has_room_for_so_much_verification_and_each_proof_is_paid_for() {
     };
     // Exactly so much, beside messages that prove nothing.
     let full = vec![
-        prove(0, 0, most - 1),
+        prove(0, 0, most - 7),
         world.sign(1, 0, transfer(2, Amount(1))),
         prove(2, 0, 1),
     ];
     assert_eq!(together(full), (3, Ok(3)));
     // One too many: a builder leaves it for later, and a block with it is none.
-    let over = vec![prove(0, 0, most), prove(1, 0, 1)];
+    let over = vec![prove(0, 0, most - 6), prove(1, 0, 1)];
     let (kept, executed) = together(over);
     assert_eq!(kept, 1);
     assert!(matches!(
         executed,
         Err(BlockError::TooLarge { most: MAX_WORK, .. })
     ));
+    // Sectors that are only read have their room, too, whether anything comes of it or not.
+    let read = |who, nonce| {
+        let sector = super::world::sector_id(0);
+        world.sign(who, nonce, Body::TerminateSector { sector })
+    };
+    let reads = |count: u64| (0..count).map(|nonce| read(0, nonce)).collect();
+    let fits = most as u64 / 3;
+    assert_eq!(together(reads(fits)), (341, Ok(341)));
+    let (kept, executed) = together(reads(fits + 1));
+    assert_eq!((kept, executed.is_err()), (341, true));
+    // A deadline's largest message fits exactly.
+    let deadline = Body::ProveSpacetime {
+        provider: crate::units::ProviderId(0),
+        period: crate::units::Period(0),
+        deadline: crate::units::Deadline(0),
+        proofs: (0..256)
+            .map(|number| crate::message::SpacetimeProof {
+                sector: crate::units::SectorNumber(number),
+                proof: holdfast_proofs::proof::ProofBytes([7; 192]),
+            })
+            .collect(),
+    };
+    assert_eq!(crate::quote::work(&deadline), most);
     // The largest embed has a block for itself.
     let (kept, executed) = together(vec![prove(0, 0, 2_000), prove(1, 0, 1)]);
     assert_eq!((kept, executed.is_err()), (1, true));

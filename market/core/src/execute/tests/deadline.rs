@@ -90,7 +90,6 @@ fn a_missed_deadline_costs_a_fee_and_pays_nothing() {
 fn a_fault_can_be_declared_and_recovered_only_before_the_challenge_is_known() {
     let mut world = World::with_sector();
     world.prove_and_close(0);
-    let collateral = world.provider().collateral.0;
     world.refused(1, declare(&[0]), "only the worker");
     world.refused(0, declare(&[]), "the number of sectors");
     world.refused(0, declare(&[0, 0]), "ascending");
@@ -100,18 +99,26 @@ fn a_fault_can_be_declared_and_recovered_only_before_the_challenge_is_known() {
     world.refused(0, declare(&[0]), "is faulty; this needs active");
     world.done(0, recover(&[0]));
     world.done(0, declare(&[0]));
-    let open = window(&world).open;
-    world.advance_to(Height(open.0 - 1));
-    // Now the message would lie in the window's first block, whose beacon is the challenge.
+    let delay = world.rules.parameters.beacon_delay;
+    let last = window(&world).open.before(delay);
+    world.advance_to(Height(last.0 - 1));
+    world.done(0, recover(&[0]));
+    // Whoever builds the blocks from here to the window knows the challenge ahead of the others.
+    world.refused(0, declare(&[0]), "was due by height");
+    world.prove_and_close(0);
+    world.done(0, declare(&[0]));
+    let last = window(&world).open.before(delay);
+    world.advance_to(last);
     world.refused(0, recover(&[0]), "was due by height");
+    let collateral = world.provider().collateral.0;
     world.close(0);
     assert_eq!(
         world.provider().collateral.0,
         collateral - fee(&world, true)
     );
     world.done(0, recover(&[0]));
-    let open = window(&world).open;
-    world.advance_to(Height(open.0 - 1));
+    let last = window(&world).open.before(delay);
+    world.advance_to(last);
     world.refused(0, declare(&[0]), "was due by height");
     world.prove_and_close(0);
     assert_eq!(world.sector(0).faults, Periods(0));

@@ -40,6 +40,11 @@ fn a_proposal_with_any_field_wrong_is_refused() {
         (|p| p.terms[1].term = Periods(0), "the term"),
         (|p| p.terms[0].term = Periods(u64::MAX), "the term"),
         (|p| p.terms[0].price = Amount(u128::MAX), "the price"),
+        (|p| p.terms[0].price = Amount(0), "at least 0.1 HOLD"),
+        (
+            |p| p.terms[1].price = Amount(99_999_999),
+            "at least 0.1 HOLD",
+        ),
         (
             |p| p.terms[0].fund_by = Height(1),
             "the funding of a receipt",
@@ -69,6 +74,19 @@ fn a_proposal_with_any_field_wrong_is_refused() {
         query::deals_of(&world.view, ProviderId(0)).unwrap().len(),
         2
     );
+}
+
+#[test]
+fn a_shard_below_a_unit_is_paid_as_one() {
+    let mut world = with_provider();
+    let mut proposal = world.proposal(1);
+    proposal.pack.length = ByteCount(1);
+    proposal.pack.shard_length = ByteCount(1);
+    let pack = proposal.pack.id().unwrap();
+    world.done(1, Body::ProposeDealSet(proposal));
+    let deal = world.deal(&deal_id(pack, 0));
+    assert_eq!(deal.per_period.to_string(), "0.000015259 HOLD");
+    assert_eq!(deal.escrow.0, 3 * deal.per_period.0);
 }
 
 #[test]

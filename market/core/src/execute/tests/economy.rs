@@ -31,7 +31,7 @@ fn example_what_a_node_locks() {
     let full = quote::deal_collateral(&economy, ByteCount(CLASS.data_bytes())).unwrap();
     assert_eq!(full.to_string(), "1.550292969 HOLD");
     let all = quote::provider_collateral(&dev(), CLASS, 4).unwrap();
-    assert_eq!(all.to_string(), "17.326171876 HOLD");
+    assert_eq!(all.to_string(), "27.326171876 HOLD");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::world::{CLASS, Case, World, address, offer, sector_id};
+use super::world::{CLASS, Case, World, address, deal_id, group, offer, sector_id};
 use crate::message::{Body, PreCommit};
 use crate::quote;
 use crate::schedule;
@@ -36,6 +36,14 @@ fn a_provider_registers_changes_and_moves_its_collateral() {
         "the end point's length",
     );
     world.refused(0, register(Amount::hold(20), "a b:1\n"), "the end point");
+    let mut cheap = offer();
+    cheap.price = Amount(99_999_999);
+    let cheap = Body::RegisterProvider {
+        worker: address(2),
+        offer: cheap,
+        collateral: Amount::hold(20),
+    };
+    world.refused(0, cheap, "at least 0.1 HOLD");
     world.done(0, register(Amount::hold(20), "a:1"));
     let id = ProviderId(0);
     let update = |endpoint: &str| {
@@ -103,13 +111,13 @@ fn a_pre_commit_with_any_field_wrong_is_refused() {
     let economy = &world.rules.parameters.economy;
     let collateral = quote::sector_collateral(economy, CLASS).unwrap();
     assert_eq!(locked.0, collateral.0 + economy.seal_deposit.0);
-    // Collateral for one more 8 MiB sector at 1.78 HOLD each: 100 HOLD last for 56.
+    // Collateral for one more 8 MiB sector at 1.78 HOLD each: 100 HOLD last for 50, and 10 stay free.
     let many = (1..60)
         .map(|number| (0, world.pre_commit(number)))
         .collect();
     let outcomes = world.block(many);
     let done = |o: &&crate::block::Outcome| o.result == crate::block::OutcomeResult::Done;
-    assert_eq!(outcomes.iter().filter(done).count(), 55);
+    assert_eq!(outcomes.iter().filter(done).count(), 49);
 }
 
 #[test]
@@ -233,4 +241,38 @@ fn a_pre_commit_given_up_costs_its_deposit_at_once() {
     );
     assert_eq!(world.provider().locked, Amount::ZERO);
     world.advance(700);
+}
+
+#[test]
+fn sectors_cannot_lock_the_least_collateral_and_acceptances_can() {
+    let mut world = World::new();
+    world.done(
+        0,
+        Body::RegisterProvider {
+            worker: address(0),
+            offer: offer(),
+            collateral: Amount::hold(10),
+        },
+    );
+    world.refused(0, world.pre_commit(0), "add 1.78125 HOLD more");
+    let add = |amount| Body::AddCollateral {
+        provider: ProviderId(0),
+        amount,
+    };
+    world.done(0, add(Amount(1_781_250_000)));
+    world.done(0, world.pre_commit(0));
+    world.activate(0);
+    // What is free is the least collateral and an embed's deposit: acceptances lock of it, and the
+    // embed of what was accepted begins all the same.
+    let pack = world.accepted(1);
+    let deals = [deal_id(pack, 0), deal_id(pack, 1)];
+    let locked: u128 = deals.iter().map(|id| world.deal(id).locked.0).sum();
+    let free = |world: &World| crate::quote::free_collateral(&world.provider()).unwrap();
+    assert_eq!(free(&world).0, Amount::hold(11).0 - locked);
+    // One that brings no new deal has no claim to it.
+    let empty = world.layout(group(5), &[]);
+    world.refused(0, world.commit_embed(vec![empty]), "of free collateral");
+    let layout = world.layout(group(5), &deals);
+    world.done(0, world.commit_embed(vec![layout]));
+    assert_eq!(free(&world).0, Amount::hold(10).0 - locked);
 }
