@@ -1,6 +1,6 @@
 //! The pages.
 
-use super::chart::{Series, lines};
+use super::chart::{Series, bars, lines};
 use super::show;
 use crate::api::{Failure, Shared, blocking, parse};
 use crate::history;
@@ -13,7 +13,7 @@ use holdfast_market_core::block::{CertifiedBlock, OutcomeResult};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::query;
 use holdfast_market_core::schedule;
-use holdfast_market_core::state::{Deal, DealSet, Provider, Sector, Supply};
+use holdfast_market_core::state::{Deal, DealSet, Provider, Sector, SectorStatus, Supply};
 use holdfast_market_core::units::{
     Address, Amount, Blocks, DealId, Height, PackId, ProviderId, SectorId, ShardIndex,
 };
@@ -59,12 +59,12 @@ pub async fn overview(State(shared): State<Shared>) -> Response {
         let body = html! {
             (show::tiles(&[
                 ("Height", show::block(head.height)),
-                ("Last block", show::text(show::time(head.time))),
+                ("Last block", show::moment(head.time)),
                 ("Proving period", show::text(period)),
                 ("Proven capacity", show::size(chain.capacity)),
                 ("Messages waiting", show::text(ledger.pending())),
             ]))
-            (charts(&rows))
+            (charts(ledger, &rows))
             h2 { "Token" }
             (books(&supply))
             h2 { "Providers" }
@@ -77,15 +77,39 @@ pub async fn overview(State(shared): State<Shared>) -> Response {
     .await
 }
 
-fn charts(rows: &[(Height, history::Row)]) -> Markup {
+fn charts(ledger: &Ledger, rows: &[(Height, history::Row)]) -> Markup {
     let series = |name, value: fn(&history::Row) -> u128| Series {
         name,
         values: rows.iter().map(|(_, row)| value(row)).collect(),
     };
+    let ends = rows.first().zip(rows.last());
+    let ends =
+        ends.map(|((first, _), (last, _))| (format!("block {first}"), format!("block {last}")));
+    let periods = history::by_period(&ledger.genesis().parameters, rows);
+    let of_periods = |name, value: fn(&history::Period) -> u64| Series {
+        name,
+        values: periods.iter().map(|one| value(one).into()).collect(),
+    };
+    let period_ends = periods.first().zip(periods.last());
+    let period_ends = period_ends.map(|(first, last)| {
+        (
+            format!("period {}", first.period),
+            format!("period {}", last.period),
+        )
+    });
     html! {
+        (bars(
+            "Sectors at their deadlines, a bar a period",
+            &[
+                of_periods("proven", |one| one.proven),
+                of_periods("missed", |one| one.missed),
+            ],
+            period_ends,
+        ))
         (lines(
             "Proven capacity, a point a deadline",
             &[series("capacity", |row| row.capacity.0.into())],
+            ends.clone(),
             show::bytes,
         ))
         (lines(
@@ -95,6 +119,7 @@ fn charts(rows: &[(Height, history::Row)]) -> Markup {
                 series("escrow", |row| row.supply.escrow.0),
                 series("burnt", |row| row.supply.burnt.0),
             ],
+            ends,
             |grains| Amount(grains).to_string(),
         ))
     }
@@ -139,8 +164,8 @@ fn provider_table(ledger: &Ledger, providers: &[Provider]) -> Markup {
         "Provider",
         "Owner",
         "Collateral",
-        "Proven",
-        "Missed",
+        "Deadlines proven",
+        "Deadlines missed",
         "Rewarded",
         "Paid",
         "Fined",
@@ -162,7 +187,7 @@ fn block_table(ledger: &Ledger, blocks: Vec<CertifiedBlock>) -> Markup {
             let header = &one.block.header;
             vec![
                 show::block(header.height),
-                show::text(show::time(header.time)),
+                show::moment(header.time),
                 show::text(one.block.messages.len()),
                 show::account(ledger, &header.builder),
             ]
@@ -232,7 +257,7 @@ pub async fn block(State(shared): State<Shared>, Path(height): Path<String>) -> 
         let head = ["Message", "Sender", "What", "Fee", "Outcome"];
         let body = html! {
             (show::tiles(&[
-                ("Time", show::text(show::time(header.time))),
+                ("Time", show::moment(header.time)),
                 ("Builder", show::account(ledger, &header.builder)),
                 ("Block before", html! { code title=(header.parent) { (show::short(&header.parent)) } }),
                 ("State root before it", html! { code title=(header.state_root) { (show::short(&header.state_root)) } }),
@@ -273,19 +298,19 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
             html! { "commits to sector " (sector_link(commit.sector)) }
         }
         Body::ProveSeal { sector, proofs } => {
-            html! { "proves the seal of " (sector_link(*sector)) " (" (proofs.len()) " proofs)" }
+            html! { "proves the seal of " (sector_link(*sector)) " (" (show::count(proofs.len(), "proof")) ")" }
         }
         Body::AcceptDeals { provider, deals } => {
-            html! { (show::provider(*provider)) " accepts " (deals.len()) " shards" }
+            html! { (show::provider(*provider)) " accepts " (show::count(deals.len(), "shard")) }
         }
         Body::CommitEmbed(commit) => html! {
-            "commits to write " (commit.groups.len()) " groups of " (sector_link(commit.sector))
+            "commits to write " (show::count(commit.groups.len(), "group")) " of " (sector_link(commit.sector))
         },
         Body::CommitReplica(commit) => {
             html! { "commits the new replica of " (sector_link(commit.sector)) }
         }
         Body::ProveEmbed { sector, proofs } => {
-            html! { "proves the embed in " (sector_link(*sector)) " (" (proofs.len()) " proofs)" }
+            html! { "proves the embed in " (sector_link(*sector)) " (" (show::count(proofs.len(), "proof")) ")" }
         }
         Body::ProveSpacetime {
             provider,
@@ -293,14 +318,14 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
             deadline,
             proofs,
         } => html! {
-            (show::provider(*provider)) " proves " (proofs.len()) " sectors at deadline "
+            (show::provider(*provider)) " proves " (show::count(proofs.len(), "sector")) " at deadline "
             (deadline.to_string()) " of period " (period.to_string())
         },
         Body::DeclareFault { provider, sectors } => {
-            html! { (show::provider(*provider)) " declares " (sectors.len()) " sectors faulty" }
+            html! { (show::provider(*provider)) " declares " (show::count(sectors.len(), "sector")) " faulty" }
         }
         Body::Recover { provider, sectors } => {
-            html! { (show::provider(*provider)) " recovers " (sectors.len()) " sectors" }
+            html! { (show::provider(*provider)) " recovers " (show::count(sectors.len(), "sector")) }
         }
         Body::TerminateSector { sector } => html! { "gives up sector " (sector_link(*sector)) },
         Body::ClaimBrokenPromise { receipt } => {
@@ -359,7 +384,7 @@ pub async fn provider(State(shared): State<Shared>, Path(id): Path<String>) -> R
                 ("End point", show::text(&one.offer.endpoint)),
                 ("Price a GiB and period", show::amount(one.offer.price)),
                 ("Collateral", show::amount(one.collateral)),
-                ("of it locked", show::amount(one.locked)),
+                ("Locked of it", show::amount(one.locked)),
                 ("Rewards that vest", show::amount(vesting.unwrap_or(Amount::ZERO))),
                 ("Since block", show::block(one.since)),
             ]))
@@ -459,7 +484,10 @@ pub async fn sector(
                     show::text(placed.subtree),
                     show::text(placed.unit),
                 ])
-            }).collect(), "It holds no data: proven empty capacity."))
+            }).collect(), match one.status {
+                SectorStatus::Active { .. } | SectorStatus::Faulty { .. } => "It holds no data: its capacity is proven empty.",
+                SectorStatus::PreCommitted { .. } | SectorStatus::Terminated { .. } => "It holds no data.",
+            }))
         };
         Ok((format!("Sector {id}"), body))
     })
@@ -533,7 +561,7 @@ pub async fn deal_set(State(shared): State<Shared>, Path(pack): Path<String>) ->
                     show::deal_status(&deal.status),
                     match deal.sector {
                         Some(number) => sector_link(SectorId { provider: deal.provider, number }),
-                        None => html! { "none yet" },
+                        None => html! { "none" },
                     },
                     show::text(deal.paid),
                     show::amount(deal.escrow),
@@ -542,6 +570,7 @@ pub async fn deal_set(State(shared): State<Shared>, Path(pack): Path<String>) ->
             .collect();
         let head = ["Shard", "Provider", "State", "Sector", "Periods paid", "Escrow left"];
         let body = html! {
+            p { "Pack " code { (pack) } }
             (show::tiles(&[
                 ("Owner", show::account(ledger, &one.proposal.pack.owner)),
                 ("Bytes (encrypted)", show::size(one.proposal.pack.length)),
@@ -553,7 +582,7 @@ pub async fn deal_set(State(shared): State<Shared>, Path(pack): Path<String>) ->
             h2 { "Shards" }
             (show::table(&head, rows, ""))
         };
-        Ok((format!("Pack {pack}"), body))
+        Ok((format!("Deal set {}", show::short(&pack)), body))
     })
     .await
 }

@@ -14,12 +14,15 @@ const STYLE: &str = "\
 header,main,footer{max-width:64rem;margin:0 auto;padding:.75rem 1rem}header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;border-bottom:1px solid var(--rule)}\
 header strong{font-size:1.1rem}a{color:var(--a)}h1{font-size:1.4rem;overflow-wrap:anywhere;margin:.75rem 0}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.5rem;padding:0;list-style:none}\
-.tiles li{background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.5rem .75rem}.tiles span{display:block;color:var(--quiet);font-size:.85rem}.tiles b{overflow-wrap:anywhere}\
+.tiles li{background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.5rem .75rem}.tiles li>span{display:block;color:var(--quiet);font-size:.85rem}.tiles b{overflow-wrap:anywhere}.tiles .n{white-space:normal}\
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}\
-th{color:var(--quiet);font-weight:600;white-space:nowrap}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.85em;overflow-wrap:anywhere}\
+th{color:var(--quiet);font-weight:600;white-space:nowrap}.n,td time{font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.85em;overflow-wrap:anywhere}\
 .quiet{color:var(--quiet)}.bad{color:var(--bad)}figure{margin:1rem 0;background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.75rem}figcaption{font-weight:600}\
 svg{width:100%;height:10rem;display:block}.axis{stroke:var(--rule)}.line{fill:none;stroke-width:2;vector-effect:non-scaling-stroke}\
 .line-0{stroke:var(--a)}.line-1{stroke:var(--b)}.line-2{stroke:var(--c)}.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.3em}\
+.bar-0{fill:var(--a)}.bar-1{fill:var(--bad)}.ends{display:flex;justify-content:space-between;gap:1rem;margin:.25rem 0 0;font-size:.85rem}.legend span{margin-right:.25rem}.bars .key-1{background:var(--bad)}\
+@media(max-width:40rem){thead{display:none}table,tbody,tr{display:block}tr{background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.25rem .75rem;margin:0 0 .5rem}\
+td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right}td::before{content:attr(data-label);color:var(--quiet);text-align:left;flex:none}td>*{min-width:0}}\
 .key-0{background:var(--a)}.key-1{background:var(--b)}.key-2{background:var(--c)}.legend{margin:.25rem 0 0;font-size:.9rem}";
 
 /// A whole page. Nothing is loaded from anywhere, and no script runs.
@@ -70,7 +73,8 @@ pub fn tiles(figures: &[(&str, Markup)]) -> Markup {
     }
 }
 
-/// A table in a box that scrolls by itself.
+/// A table in a box that scrolls by itself. Where the screen is narrow each row becomes a card, so
+/// that nothing of it lies outside.
 pub fn table(head: &[&str], rows: Vec<Vec<Markup>>, nothing: &str) -> Markup {
     html! {
         @if rows.is_empty() {
@@ -79,7 +83,15 @@ pub fn table(head: &[&str], rows: Vec<Vec<Markup>>, nothing: &str) -> Markup {
             div.wide {
                 table {
                     thead { tr { @for name in head { th { (name) } } } }
-                    tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
+                    tbody {
+                        @for row in rows {
+                            tr {
+                                @for (name, cell) in head.iter().zip(row) {
+                                    td data-label=(name) { div { (cell) } }
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -144,6 +156,19 @@ fn civil(days: u64) -> (u64, u64, u64) {
     };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
+}
+
+/// A block's time as a cell.
+pub fn moment(milliseconds: u64) -> Markup {
+    html! { time { (time(milliseconds)) } }
+}
+
+/// `1 sector`, `3 sectors`.
+pub fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    }
 }
 
 /// The first digits of a long name; the whole one is in the link.
@@ -221,6 +246,23 @@ mod tests {
         assert_eq!(bytes(8 << 20), "8.0 MiB");
         assert_eq!(bytes(1536 << 30), "1.5 TiB");
         assert!(bytes(u128::MAX).ends_with("PiB"));
+    }
+
+    #[test]
+    fn a_cell_says_its_column_where_the_head_is_not_shown() {
+        let shown = table(&["Size"], vec![vec![text("8.0 MiB")]], "").into_string();
+        assert!(shown.contains(r#"<td data-label="Size"><div>8.0 MiB</div></td>"#));
+        assert_eq!(
+            table(&["Size"], Vec::new(), "Nothing.")
+                .into_string()
+                .matches("<table")
+                .count(),
+            0
+        );
+        assert_eq!(
+            (count(1, "proof"), count(0, "proof")),
+            ("1 proof".into(), "0 proofs".into())
+        );
     }
 
     #[test]
