@@ -155,7 +155,7 @@ pub enum CatalogueError {
     #[error("the catalogue has version {0}; this program reads version 1, use a newer one")]
     Version(u32),
     /// Larger than is read.
-    #[error("a catalogue of {0} bytes is more than is kept in one; use another wallet for more")]
+    #[error("the list of what is stored takes {} and may take 32 MiB", crate::words::size(*.0))]
     TooLarge(ByteCount),
 }
 

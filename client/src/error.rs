@@ -137,14 +137,24 @@ impl ClientError {
             Self::Source(WalkError::Changed(_)) => {
                 "run the same command again when it is no longer being written"
             }
+            Self::Source(WalkError::TooMany(_)) => {
+                "store the folders in it one by one; nothing was stored or paid"
+            }
             Self::Source(_) => "make it readable or leave it out; nothing was stored or paid",
             Self::Stream(_) | Self::Manifest(_) => {
                 "run `holdfast status` to see how the object is; what was read is not used"
             }
+            Self::Catalogue(CatalogueError::TooLarge(_)) => "use another wallet for more",
             Self::Seal(_) | Self::Catalogue(_) => {
                 "give the folder of the wallet that stored it with --wallet"
             }
-            Self::Layout(_) => "store parts of it one by one",
+            Self::Io { .. } => {
+                "see whether this user may read and write there, and whether the disk is full"
+            }
+            Self::Layout(LayoutError::TooMany) => "store parts of it one by one; nothing was paid",
+            Self::Layout(_) => {
+                "wait until there is more capacity, or store it with another wallet; nothing was paid"
+            }
             _ => "",
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::manifest::Extent;
 use crate::stream::{Chunks, SEALED_CHUNK_BYTES};
+use crate::words::size;
 use holdfast_market_core::units::ByteCount;
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +34,13 @@ pub struct PackPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// A pack takes less than one chunk.
-    #[error("a pack of {0} bytes is too small to hold anything")]
+    #[error("a pack of {} is too small to hold anything", size(*.0))]
     SmallPack(ByteCount),
-    /// Something that must lie in one pack does not fit into any.
-    #[error("{length} bytes that must lie together do not fit into a pack of {capacity}")]
+    /// What must lie in one pack, the list of objects, does not fit into any.
+    #[error(
+        "the list of all that is stored takes {} and lies in one pack, and the providers that answer have room for packs of {}",
+        size(*.length), size(*.capacity)
+    )]
     Whole {
         /// How long it is.
         length: ByteCount,

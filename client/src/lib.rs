@@ -23,3 +23,4 @@ pub mod stream;
 pub mod upload;
 pub mod walk;
 pub mod wallet;
+pub mod words;

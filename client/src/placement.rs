@@ -2,6 +2,8 @@
 
 use crate::error::ClientError;
 use crate::layout::PACK_LIMIT;
+use crate::stream::{CHUNK_BYTES, SEALED_CHUNK_BYTES};
+use crate::words::{size, sizes};
 use futures::future::join_all;
 use holdfast_market_core::quote::shard_length;
 use holdfast_market_core::receipt::Tier;
@@ -16,6 +18,9 @@ use std::time::Duration;
 
 /// A provider that says nothing for so long gets nothing.
 const ANSWER_TIME: Duration = Duration::from_secs(6);
+
+/// What the lists of files and objects take of a small network's room, about.
+const LISTS: ByteCount = ByteCount(32 << 10);
 
 /// A provider that answers, and what it offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,29 +133,57 @@ impl Survey {
         if self.live.len() < usize::from(n) {
             return Err(self.too_few(k, n));
         }
-        let mut rooms: Vec<u64> = self.live.iter().map(|live| live.largest.0).collect();
-        rooms.sort_unstable_by(|a, b| b.cmp(a));
-        let least = rooms
-            .get(usize::from(n).saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
+        let least = self.nth_best(n, |live| live.largest);
         Ok(ByteCount(
-            least.saturating_mul(u64::from(k)).min(PACK_LIMIT.0),
+            least.0.saturating_mul(u64::from(k)).min(PACK_LIMIT.0),
         ))
+    }
+
+    /// What n of them have at least.
+    fn nth_best(&self, n: u8, of: impl Fn(&LiveProvider) -> ByteCount) -> ByteCount {
+        let mut rooms: Vec<ByteCount> = self.live.iter().map(of).collect();
+        rooms.sort_unstable_by(|a, b| b.cmp(a));
+        let least = rooms.get(usize::from(n).saturating_sub(1)).copied();
+        least.unwrap_or_default()
+    }
+
+    /// Plain bytes that fit now, about: whole chunks in packs that n of them have room for, less
+    /// what the lists of files and objects take.
+    fn fitting(&self, k: u8, n: u8) -> ByteCount {
+        let Ok(capacity) = self.pack_capacity(k, n) else {
+            return ByteCount(0);
+        };
+        let shard = shard_length(k, capacity).0.max(1);
+        let packs = self.nth_best(n, |live| live.free).0 / shard;
+        let plain = capacity.0 / SEALED_CHUNK_BYTES as u64 * CHUNK_BYTES as u64;
+        ByteCount(packs.saturating_mul(plain).saturating_sub(LISTS.0))
     }
 
     fn too_few(&self, k: u8, n: u8) -> ClientError {
         let live = self.live.len();
         let known = live + self.silent.len();
+        let answering = match (live, known) {
+            (_, 0) => "the network has none".into(),
+            (_, 1) => format!(
+                "the network's only one {}",
+                if live == 1 {
+                    "answers"
+                } else {
+                    "does not answer"
+                }
+            ),
+            (1, _) => format!("1 of the network's {known} answers"),
+            _ => format!("{live} of the network's {known} answer"),
+        };
         let sentence = format!(
-            "{n} different providers are needed and {live} of the network's {known} answer{}",
+            "{n} different providers are needed and {answering}{}",
             self.silent_text()
         );
         let fits = u8::try_from(live).unwrap_or(u8::MAX);
         if fits < 2 {
             return ClientError::refused(
                 sentence,
-                "start more providers, or wait until they answer",
+                "start more providers, or wait until they answer; nothing was paid",
             );
         }
         // The same share of shards may be lost, and at least one.
@@ -158,7 +191,9 @@ impl Survey {
         let data = u8::try_from(scaled).unwrap_or(1).clamp(1, fits - 1);
         ClientError::refused(
             sentence,
-            format!("with --data-shards {data} --total-shards {fits} it fits now"),
+            format!(
+                "give --data-shards {data} --total-shards {fits}, for which enough answer, or wait for the others; nothing was paid"
+            ),
         )
     }
 
@@ -204,31 +239,38 @@ impl Survey {
 
     /// What does not fit, and what there is.
     pub fn too_little_room(&self, (k, n): (u8, u8), packs: &[ByteCount]) -> ClientError {
-        let total = packs
-            .iter()
-            .fold(0u64, |sum, pack| sum.saturating_add(pack.0));
         let needed = packs.iter().fold(0u64, |sum, pack| {
             let shard = padded(shard_length(k, *pack)).0;
             sum.saturating_add(shard.saturating_mul(u64::from(n)))
         });
-        let mut rooms: Vec<u64> = self.live.iter().map(|live| live.free.0).collect();
-        rooms.sort_unstable_by(|a, b| b.cmp(a));
-        let free = rooms
+        let free = self
+            .live
             .iter()
-            .fold(0u64, |sum, room| sum.saturating_add(*room));
-        let least = rooms
-            .get(usize::from(n).saturating_sub(1))
-            .copied()
-            .unwrap_or(0);
+            .fold(0u64, |sum, live| sum.saturating_add(live.free.0));
+        let (needed_text, free_text) = sizes(ByteCount(needed), ByteCount(free));
+        let answering = match self.live.len() {
+            1 => "the one provider that answers has".into(),
+            live => format!("the {live} providers that answer have"),
+        };
+        let spread = if free >= needed {
+            format!(", but not at {n} different ones")
+        } else {
+            String::new()
+        };
+        let fitting = self.fitting(k, n);
+        let next = if fitting == ByteCount(0) {
+            "nothing fits now: wait until there is more capacity, or start more providers; nothing was paid".into()
+        } else {
+            format!(
+                "store at most about {} now, or wait until there is more capacity; nothing was paid",
+                size(fitting)
+            )
+        };
         ClientError::refused(
             format!(
-                "{total} bytes take {needed} bytes on {n} providers ({k} of {n}), and the {} that answer have {free} bytes free in all",
-                self.live.len()
+                "this takes {needed_text} on {n} different providers (any {k} of its {n} shards bring it back), and {answering} {free_text} free in all{spread}"
             ),
-            format!(
-                "store at most about {} bytes now, or wait for more capacity; nothing was paid",
-                least.saturating_mul(u64::from(k))
-            ),
+            next,
         )
     }
 
@@ -342,9 +384,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("provider 77: it is gone"), "{text}");
-        assert_eq!(
-            error.next(),
-            "with --data-shards 2 --total-shards 4 it fits now"
+        assert!(
+            error
+                .next()
+                .starts_with("give --data-shards 2 --total-shards 4"),
+            "{}",
+            error.next()
         );
         let survey = Survey {
             live: vec![live(0, 1, 1)],
@@ -408,11 +453,55 @@ mod tests {
         let error = survey.assign((3, 6), &[ByteCount(6 << 20)]).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("6291456 bytes take") && text.contains("6291456 bytes free"),
+            text.contains("takes 12.0 MiB on 6 different providers")
+                && text.contains("the 6 providers that answer have 6.0 MiB free in all"),
             "{text}"
         );
-        assert!(error.next().contains("3145728 bytes"), "{}", error.next());
+        assert!(
+            error.next().starts_with("store at most about 2.9 MiB now"),
+            "{}",
+            error.next()
+        );
         survey.assign((3, 6), &[ByteCount(2 << 20)]).unwrap();
+    }
+
+    #[test]
+    fn where_nothing_fits_it_says_so_and_names_no_size() {
+        let full = survey((0..6).map(|id| live(id, 0, 1)).collect());
+        let error = full.too_little_room((3, 6), &[ByteCount(100)]);
+        assert!(error.next().starts_with("nothing fits now"), "{error:?}");
+        assert!(
+            error.to_string().ends_with("have 0 bytes free in all"),
+            "{error}"
+        );
+        let mut uneven: Vec<_> = (0..5).map(|id| live(id, 0, 1)).collect();
+        uneven.push(live(5, 1 << 30, 1));
+        let error = survey(uneven).too_little_room((3, 6), &[ByteCount(100)]);
+        assert!(
+            error
+                .to_string()
+                .ends_with("1.0 GiB free in all, but not at 6 different ones"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_network_without_providers_is_not_counted() {
+        let none = Survey::default().pack_capacity(3, 6).unwrap_err();
+        assert_eq!(
+            none.to_string(),
+            "6 different providers are needed and the network has none"
+        );
+        let gone = survey(vec![]).pack_capacity(3, 6).unwrap_err();
+        assert_eq!(
+            gone.to_string(),
+            "6 different providers are needed and the network's only one does not answer (provider 77: it is gone)"
+        );
+        let one = survey(vec![live(1, 9, 1)]).pack_capacity(3, 6).unwrap_err();
+        assert!(
+            one.to_string().contains("1 of the network's 2 answers"),
+            "{one}"
+        );
     }
 
     #[test]

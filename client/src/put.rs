@@ -206,7 +206,9 @@ async fn begin(
     let capacity = survey.pack_capacity(code.0, code.1)?;
     let bytes = source.bytes();
     if capacity.0 < crate::stream::SEALED_CHUNK_BYTES as u64 {
-        return Err(survey.too_little_room(code, &[bytes]));
+        // Also an empty file takes something: the list of files, and the list of objects.
+        let least = ByteCount(bytes.0.max(crate::stream::SEALED_CHUNK_BYTES as u64));
+        return Err(survey.too_little_room(code, &[least]));
     }
     let begun = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -290,7 +292,16 @@ impl Work<'_> {
             .map(|pack| pack.length)
             .collect();
         let code = (terms.data_shards, terms.total_shards);
-        let mut assigned = self.survey.assign(code, &left)?.into_iter();
+        let assigned = self.survey.assign(code, &left).map_err(|error| {
+            if begun == 0 {
+                return error;
+            }
+            ClientError::refused(
+                format!("the rest has no room now: {error}"),
+                "run the same command again when there is more capacity: it goes on from here, and nothing is paid twice",
+            )
+        })?;
+        let mut assigned = assigned.into_iter();
         for number in 0..self.journal.plan.packs.len() {
             let known = self.journal.progress.packs.get(number);
             if known.is_some_and(|pack| pack.funded.is_some()) {

@@ -73,7 +73,7 @@ pub enum StreamError {
     )]
     Forged(u64),
     /// Longer than the counter of the construction reaches.
-    #[error("a content of {0} bytes is more than one stream holds")]
+    #[error("a content of {} is more than one stream holds", crate::words::size(*.0))]
     TooLong(ByteCount),
     /// Not as many bytes as the chunk has.
     #[error("chunk {chunk} of the encrypted content has {found} bytes instead of {expected}")]
