@@ -10,11 +10,20 @@ use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{ByteCount, Height, Periods, ProviderId};
 use holdfast_wire::protocol::ShardTarget;
 use holdfast_wire::transfer::{PeerFault, PutError, PutPlan, PutTarget, assisted_put, direct_put};
+use std::time::Duration;
 
 /// Nodes that are asked to assist, one after the other, before every shard is sent from here.
 const ASSISTANTS: usize = 3;
-/// How often shards that were refused go to other providers.
-const ROUNDS: usize = 3;
+/// Shards that were refused go to other providers, or where there are none to the same again, after
+/// these pauses. Together they outlast a connection of before an interruption, whose other end is
+/// gone: until it is given up, its shard is still being received.
+const PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::ZERO,
+    Duration::from_secs(2),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
 
 /// What is uploaded, and how.
 pub struct Upload<'a> {
@@ -62,7 +71,12 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
     }
     let mut receipts: Vec<Option<SignedReceipt>> = vec![None; targets.len()];
     let mut faults = Vec::new();
-    for round in 0..ROUNDS {
+    let mut again = false;
+    for (round, pause) in PAUSES.into_iter().enumerate() {
+        if again && !pause.is_zero() {
+            upload.meter.wait("waiting for busy providers");
+            tokio::time::sleep(pause).await;
+        }
         let plan = PutPlan {
             header: upload.header.clone(),
             targets: targets.clone(),
@@ -71,6 +85,7 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
         let assisted = round == 0 && !upload.direct;
         let results = send(&upload, &plan, assisted).await?;
         faults.clear();
+        again = false;
         for ((result, receipt), target) in results.into_iter().zip(&mut receipts).zip(&mut targets)
         {
             match result {
@@ -79,7 +94,7 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
                 Err(_) if receipt.is_some() => {}
                 Err(fault) => {
                     tracing::warn!(%fault, "a provider did not take its shard");
-                    replace(&upload, target, &mut taken);
+                    again |= !replace(&upload, target, &mut taken);
                     faults.push(fault);
                 }
             }
@@ -131,13 +146,15 @@ fn choose(
     Ok(other.put_target(upload.term))
 }
 
-/// Another provider for the shard, where there is one; the same again otherwise.
-fn replace(upload: &Upload<'_>, target: &mut PutTarget, taken: &mut Vec<ProviderId>) {
+/// Another provider for the shard, where there is one; otherwise the same again, and false.
+fn replace(upload: &Upload<'_>, target: &mut PutTarget, taken: &mut Vec<ProviderId>) -> bool {
     let shard = upload.header.shard_length;
-    if let Some(other) = upload.survey.replacement(shard, taken) {
-        taken.push(other.id);
-        *target = other.put_target(upload.term);
-    }
+    let Some(other) = upload.survey.replacement(shard, taken) else {
+        return false;
+    };
+    taken.push(other.id);
+    *target = other.put_target(upload.term);
+    true
 }
 
 async fn send(
