@@ -1,0 +1,396 @@
+//! A whole network in one process: a market with its ledger, its ordering and its API, and storage
+//! nodes that register on it and take in, keep and serve shards over QUIC. Their sectors are said to
+//! be sealed and are not: what a client does is over before anything is embedded.
+// Several test programs use it, each a part of it.
+#![allow(dead_code)]
+
+use bls12_381::{G1Affine, G2Affine};
+use ed25519_dalek::SigningKey;
+use holdfast_client::meter::Meter;
+use holdfast_client::put::PutOptions;
+use holdfast_client::session::Session;
+use holdfast_client::wallet::Wallet;
+use holdfast_market::ledger::Ledger;
+use holdfast_market::run::{Config, Market, init};
+use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::message::{Body, ProviderOffer, encode};
+use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::receipt::Tier;
+use holdfast_market_core::units::{
+    Address, Amount, Blocks, DealId, PackId, Periods, ProviderId, SectorNumber, ShardIndex,
+};
+use holdfast_node::journal::Journal;
+use holdfast_node::placement::{Occupancy, Piece};
+use holdfast_node::room::Room;
+use holdfast_node::service::{Service, Shared};
+use holdfast_node::shards::ShardStore;
+use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::ledger::{LedgerClient, Sender};
+use holdfast_wire::network::NetworkFolder;
+use holdfast_wire::protocol::{NodeStatus, Request};
+use holdfast_wire::quic::{self, Limits, Peers, node_key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a node takes for a GiB and a period.
+const PRICE: Amount = Amount::hold(1);
+/// What the wallet has at first.
+pub const WEALTH: Amount = Amount::hold(1_000);
+/// Groups of a sector that are free: shards of 254 KiB at most, so that a pack of three of them is
+/// small and an object of a megabyte has several.
+const FREE_GROUPS: usize = 2;
+const GROUPS: usize = 64;
+/// Levels of a subtree that fills a group.
+const GROUP_LEVELS: u32 = 4;
+
+/// A storage node: its service, without the pipeline behind it.
+pub struct Node {
+    pub provider: ProviderId,
+    shared: Arc<Shared>,
+    peers: Peers,
+    tasks: Vec<JoinHandle<()>>,
+    closed: watch::Sender<bool>,
+    assisted: Arc<AtomicU64>,
+}
+
+impl Node {
+    /// Starts to answer, registers, and follows the ledger's height.
+    async fn start(
+        folder: &Path,
+        ledger: &Arc<Ledger>,
+        client: &LedgerClient,
+        owner: &SigningKey,
+        sectors: u64,
+    ) -> Self {
+        let network = ledger.network();
+        let parameters = ledger.genesis().parameters.clone();
+        let (identity, worker) = (derived(owner, 1), derived(owner, 2));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let endpoint = quic::server(&identity, address).unwrap();
+        let (name_provider, provider) = watch::channel(None);
+        let (show_status, status) = watch::channel(NodeStatus::default());
+        std::fs::create_dir_all(folder).unwrap();
+        let shared = Arc::new(Shared {
+            network,
+            parameters: parameters.clone(),
+            worker: worker.clone(),
+            node: node_key(&identity),
+            price: PRICE,
+            journal: Journal::open(&folder.join("node.db")).unwrap(),
+            shards: ShardStore::open(&folder.join("shards")).unwrap(),
+            room: room(sectors),
+            provider: provider.clone(),
+            status,
+        });
+        let offer = ProviderOffer {
+            node: node_key(&identity),
+            endpoint: endpoint.local_addr().unwrap().to_string(),
+            price: PRICE,
+        };
+        let peers = Peers::new(identity, network).unwrap();
+        let service = Service::new(shared.clone(), peers.clone());
+        let (closed, doors) = watch::channel(false);
+        let assisted = Arc::new(AtomicU64::new(0));
+        let counter = assisted.clone();
+        let outer = quic::Service {
+            network,
+            provider,
+            limits: Limits::default(),
+        };
+        let serving = tokio::spawn(quic::serve(
+            endpoint,
+            outer,
+            std::future::pending(),
+            move |call| {
+                let (service, mut doors) = (service.clone(), doors.clone());
+                let waits = matches!(call.request, Request::PutShard(_));
+                if matches!(call.request, Request::AssistPut(_)) {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+                async move {
+                    if waits {
+                        // The door is never taken away while somebody stands before it.
+                        let _ = doors.wait_for(|closed| !closed).await;
+                    }
+                    service.handle(call).await;
+                }
+            },
+        ));
+        let mut head = ledger.follow();
+        let following = tokio::spawn(async move {
+            loop {
+                let height = head.borrow_and_update().height;
+                show_status.send_modify(|status| status.height = height);
+                if head.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let sender = Sender::new(client.clone(), network, parameters, owner.clone());
+        let registration = Body::RegisterProvider {
+            worker: address_of(&worker),
+            offer,
+            collateral: Amount::hold(100),
+        };
+        sender.send(registration).await.unwrap();
+        let providers = client.providers().await.unwrap();
+        let mine = |one: &&holdfast_market_core::state::Provider| one.owner == sender.address();
+        let provider = providers.iter().find(mine).unwrap().id;
+        name_provider.send(Some(provider)).unwrap();
+        Self {
+            provider,
+            shared,
+            peers,
+            tasks: vec![serving, following],
+            closed,
+            assisted,
+        }
+    }
+
+    /// From now on shards wait at the door.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Those that wait come in.
+    pub fn open(&self) {
+        self.closed.send_replace(false);
+    }
+
+    /// Shards that it has signed for.
+    pub fn shards(&self) -> usize {
+        self.shared.journal.shards().unwrap().len()
+    }
+
+    /// Uploads that it was asked to spread.
+    pub fn assisted(&self) -> u64 {
+        self.assisted.load(Ordering::SeqCst)
+    }
+
+    /// Ends as a SIGKILL does: nobody is told.
+    pub async fn kill(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.peers.close().await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A market and its nodes; they end with it.
+pub struct Network {
+    folder: tempfile::TempDir,
+    pub nodes: Vec<Node>,
+    pub client: LedgerClient,
+    stop: watch::Sender<bool>,
+}
+
+impl Network {
+    /// A network of so many nodes with so many sectors each, and a wallet that has [`WEALTH`].
+    pub async fn start(nodes: u64, sectors: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network");
+        let wallet = Wallet::create(&path.join("wallet"), None).unwrap();
+        let owners: Vec<_> = (0..nodes)
+            .map(|number| derived(&SigningKey::from_bytes(&[7; 32]), 10 + number))
+            .collect();
+        let data = folder.path().join("market");
+        let validator = init(&data, &mut rand::rngs::OsRng).unwrap();
+        // Quick blocks; and promises, of which nobody here makes good, that no test outlives.
+        let parameters = Parameters {
+            block_interval_ms: 40,
+            promise: Blocks(1 << 20),
+            classes: vec![SectorClass::Mib8],
+            ..Parameters::dev()
+        };
+        let verifying_keys = keys_of_no_circuit(&parameters);
+        let balance = |account, amount| Balance { account, amount };
+        let mut balances = vec![balance(wallet.address(), WEALTH)];
+        let owned = owners.iter().map(address_of);
+        balances.extend(owned.map(|owner| balance(owner, Amount::hold(200))));
+        let genesis = Genesis {
+            name: "loopback".into(),
+            time: 1_700_000_000_000,
+            parameters,
+            verifying_keys: verifying_keys.digest(),
+            balances,
+            validators: vec![validator],
+        };
+        let market = Market::open(Config {
+            genesis: genesis.clone(),
+            verifying_keys: verifying_keys.clone(),
+            data,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        });
+        let market = market.await.unwrap();
+        let api = format!("http://{}", market.address().unwrap());
+        let keys = encode(&verifying_keys).unwrap();
+        NetworkFolder::create(&path, &genesis, &keys, &api, Path::new("none")).unwrap();
+        let (ledger, client) = (market.ledger(), LedgerClient::new(&api).unwrap());
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move { market.run(stopped).await.unwrap() });
+        let mut network = Self {
+            nodes: Vec::new(),
+            client: client.clone(),
+            stop,
+            folder,
+        };
+        for (number, owner) in owners.iter().enumerate() {
+            let at = network.path(&format!("node {number}"));
+            let node = Node::start(&at, &ledger, &client, owner, sectors).await;
+            network.nodes.push(node);
+        }
+        network
+    }
+
+    /// A path of that name in a folder that ends with the network.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder that commands take as `--network`; the wallet is in it.
+    pub fn at(&self) -> PathBuf {
+        self.path("network")
+    }
+
+    /// The wallet on this network.
+    pub fn session(&self) -> Session {
+        Session::open(&self.at(), None).unwrap()
+    }
+
+    /// Another wallet, which has nothing.
+    pub fn poor_session(&self, name: &str) -> Session {
+        let path = self.path(name);
+        Wallet::create(&path, None).unwrap();
+        Session::open(&self.at(), Some(&path)).unwrap()
+    }
+
+    /// A second folder of the network, whose API is at another address.
+    pub fn folder_by_way_of(&self, name: &str, api: &str) -> PathBuf {
+        let folder = NetworkFolder::open(&self.at()).unwrap();
+        let keys = folder.verifying_keys().unwrap();
+        let path = self.path(name);
+        NetworkFolder::create(&path, folder.genesis(), &keys, api, Path::new("none")).unwrap();
+        path
+    }
+
+    /// Shards that the nodes have signed for.
+    pub fn shards(&self) -> Vec<usize> {
+        self.nodes.iter().map(Node::shards).collect()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Three of six for ten periods.
+pub fn options(name: &str, direct: bool) -> PutOptions {
+    PutOptions {
+        name: Some(name.into()),
+        terms: holdfast_client::journal::StorageTerms {
+            data_shards: 3,
+            total_shards: 6,
+            term: Periods(10),
+        },
+        direct,
+        replace: false,
+    }
+}
+
+/// Stores what is at `path`.
+pub async fn put(
+    session: &Session,
+    path: &Path,
+    options: &PutOptions,
+) -> Result<holdfast_client::put::Stored, holdfast_client::error::ClientError> {
+    holdfast_client::put::put(session, path, options, &Meter::hidden()).await
+}
+
+/// Fetches an object of the wallet's catalogue into a new folder, and says where it is.
+pub async fn get(session: &Session, name: &str, to: &Path) -> PathBuf {
+    let catalogue = holdfast_client::published::current(session).await.unwrap();
+    let record = holdfast_client::get::find(&catalogue, name).unwrap();
+    let got = holdfast_client::get::get(session, record, to, false, &Meter::hidden()).await;
+    got.unwrap().path
+}
+
+/// Waits until something holds, for at most 20 s.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not in 20 s: {what}");
+}
+
+/// Bytes that no compressor and no accident makes; the same every time.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut output =
+        blake3::Hasher::new_keyed(blake3::hash(&seed.to_le_bytes()).as_bytes()).finalize_xof();
+    output.fill(&mut bytes);
+    bytes
+}
+
+fn derived(key: &SigningKey, number: u64) -> SigningKey {
+    let mut hasher = blake3::Hasher::new_keyed(&key.to_bytes());
+    SigningKey::from_bytes(hasher.update(&number.to_le_bytes()).finalize().as_bytes())
+}
+
+fn address_of(key: &SigningKey) -> Address {
+    Address(key.verifying_key().to_bytes())
+}
+
+/// Sectors of which all but the last groups are taken.
+fn room(sectors: u64) -> Room {
+    let room = Room::default();
+    let sectors = (0..sectors).map(|number| {
+        let mut occupancy = Occupancy::empty(SectorClass::Mib8);
+        let taken = Piece {
+            deal: DealId {
+                pack: PackId([0; 32]),
+                shard: ShardIndex(0),
+            },
+            tier: Tier::Hot,
+            subtrees: vec![GROUP_LEVELS; GROUPS - FREE_GROUPS],
+        };
+        occupancy.place(&taken).unwrap();
+        (SectorNumber(number), occupancy)
+    });
+    let sectors: BTreeMap<_, _> = sectors.collect();
+    room.refresh(sectors, Vec::new(), &BTreeSet::new());
+    room
+}
+
+/// Verifying keys that are well-formed points and belong to no circuit, so that no proof ever
+/// verifies; none is made here.
+fn keys_of_no_circuit(parameters: &Parameters) -> VerifyingKeys {
+    let one = G1Affine::generator().to_uncompressed();
+    let two = G2Affine::generator().to_uncompressed();
+    let keys = parameters.circuits().into_iter().map(|id| {
+        // As `bellman` writes them: alpha, beta twice, gamma, delta twice, then the inputs.
+        let mut bytes = [&one[..], &one, &two, &two, &one, &two].concat();
+        let inputs = u32::try_from(id.public_input_count() + 1).unwrap();
+        bytes.extend(inputs.to_be_bytes());
+        for _ in 0..inputs {
+            bytes.extend(one);
+        }
+        (id, bytes)
+    });
+    keys.collect()
+}
