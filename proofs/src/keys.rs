@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The verifying keys of a network, one for each circuit that it uses, as `bellman` writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<KeyEntry>", into = "Vec<KeyEntry>")]
+#[serde(try_from = "Vec<KeyEntry>", into = "Vec<KeyEntry>")]
 pub struct VerifyingKeys {
     keys: BTreeMap<CircuitId, Vec<u8>>,
 }
@@ -64,12 +64,29 @@ struct KeyEntry {
     key: Vec<u8>,
 }
 
-impl From<Vec<KeyEntry>> for VerifyingKeys {
-    fn from(entries: Vec<KeyEntry>) -> Self {
-        entries
-            .into_iter()
-            .map(|entry| (entry.circuit, entry.key))
-            .collect()
+/// A list that is not the one way to write its keys.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the key of {0} stands after one that it should precede, or twice; keys are listed once each, in the order of their circuits"
+)]
+struct OutOfOrder(CircuitId);
+
+impl TryFrom<Vec<KeyEntry>> for VerifyingKeys {
+    type Error = OutOfOrder;
+
+    /// Readers that take a circuit's first entry and readers that take its last see the same key.
+    fn try_from(entries: Vec<KeyEntry>) -> Result<Self, OutOfOrder> {
+        let mut keys = BTreeMap::new();
+        for entry in entries {
+            if keys
+                .last_key_value()
+                .is_some_and(|(last, _)| *last >= entry.circuit)
+            {
+                return Err(OutOfOrder(entry.circuit));
+            }
+            keys.insert(entry.circuit, entry.key);
+        }
+        Ok(Self { keys })
     }
 }
 
@@ -111,7 +128,7 @@ fn read_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::sector::SectorClass;
 
@@ -126,5 +143,38 @@ mod tests {
         let digest = keys.digest();
         keys.insert(CircuitId::seal(SectorClass::Mib8, 2), vec![0, 0x0a, 0xfe]);
         assert_ne!(keys.digest(), digest);
+    }
+
+    #[test]
+    fn a_list_of_keys_is_read_only_in_order_and_without_repetition() {
+        let ids = [
+            CircuitId::seal(SectorClass::Mib8, 1),
+            CircuitId::seal(SectorClass::Mib8, 2),
+            CircuitId::embed(SectorClass::Mib8, 2),
+            CircuitId::spacetime(SectorClass::Mib8),
+        ];
+        let keys: VerifyingKeys = ids.into_iter().zip((1..).map(|byte| vec![byte])).collect();
+        let serde_json::Value::Array(list) = serde_json::to_value(&keys).unwrap() else {
+            panic!("keys are a list");
+        };
+        let read = |list: &[&serde_json::Value]| {
+            serde_json::from_value::<VerifyingKeys>(serde_json::to_value(list).unwrap())
+        };
+        let ordered: Vec<_> = list.iter().collect();
+        assert_eq!(read(&ordered).unwrap(), keys);
+        assert_eq!(read(&[]).unwrap(), VerifyingKeys::new());
+        for at in 1..ordered.len() {
+            let mut swapped = ordered.clone();
+            swapped.swap(at - 1, at);
+            let error = read(&swapped).unwrap_err().to_string();
+            assert!(error.contains("in the order of their circuits"), "{error}");
+            let mut twice = ordered.clone();
+            twice.insert(at, ordered[at]);
+            assert!(read(&twice).is_err());
+        }
+        // Two keys of one circuit.
+        let mut other = list[0].clone();
+        other["key"] = "ff".into();
+        assert!(read(&[&list[0], &other]).is_err());
     }
 }
