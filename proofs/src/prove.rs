@@ -1,11 +1,12 @@
-//! Proving with blstrs. Every proof is verified before it is given out.
+//! Proving with blstrs. Every proof is read back from the bytes that are given out, and verified, as
+//! any verifier would.
 
 use crate::circuit::{
     AnyCircuit, Column, EmbedCircuit, EmbedWitness, LeafWitness, SealCircuit, SealWitness,
     SpacetimeCircuit,
 };
 use crate::graph::Graph;
-use crate::groth16::{Item, scalars};
+use crate::groth16::{Item, PointError, read_proof, scalars};
 use crate::node::Node;
 use crate::packing::PositionBits;
 use crate::params::Parameters;
@@ -42,11 +43,25 @@ pub enum ProveError {
     Sector(#[from] SealError),
     /// What the sector holds is not what the statement says.
     #[error(
-        "proof {proof} does not hold: the sector's files do not show the statement, its roots, replica id or challenges are others"
+        "proof {proof} does not hold: the sector's files do not show the statement, its roots, replica id or challenges are others, or the parameters are damaged"
     )]
     Unsatisfied {
         /// Which proof.
         proof: usize,
+    },
+    /// The parameters led to a point that every verifier refuses.
+    #[error(
+        "the parameters of {id} are damaged or substituted: point {point} of proof {proof} is refused by every verifier ({why}); nothing was sent; replace the .params, .key and .digest files of {id} by a copy from where the network's keys come from"
+    )]
+    Parameters {
+        /// The circuit of the parameters.
+        id: CircuitId,
+        /// Which proof.
+        proof: usize,
+        /// Which of its points A, B, C.
+        point: char,
+        /// What is wrong with it.
+        why: PointError,
     },
     /// `bellman` reported an error.
     #[error("proof {proof} could not be made: {source}")]
@@ -225,12 +240,24 @@ fn prove_one<R: RngCore + CryptoRng>(
             .join()
     });
     let synthesis = |source| ProveError::Synthesis { proof, source };
+    let made = made
+        .map_err(|_| ProveError::Panicked { proof })?
+        .map_err(synthesis)?;
+    let mut bytes = ProofBytes([0u8; PROOF_BYTES]);
+    made.write(bytes.0.as_mut_slice())
+        .map_err(|error| synthesis(error.into()))?;
+    // The points of parameters are not checked when they are loaded, and the pairing is blind to
+    // what lies outside the subgroup: what verifiers read is what is checked here.
+    let read = read_proof(&bytes).map_err(|(point, why)| ProveError::Parameters {
+        id: parameters.id(),
+        proof,
+        point,
+        why,
+    })?;
     let item = Item {
         key: &parameters.key,
         key_number: 0,
-        proof: made
-            .map_err(|_| ProveError::Panicked { proof })?
-            .map_err(synthesis)?,
+        proof: read,
         inputs: scalars(inputs),
         coefficient: 1,
     };
@@ -238,9 +265,5 @@ fn prove_one<R: RngCore + CryptoRng>(
     if !item.holds() {
         return Err(ProveError::Unsatisfied { proof });
     }
-    let mut bytes = [0u8; PROOF_BYTES];
-    item.proof
-        .write(bytes.as_mut_slice())
-        .map_err(|error| synthesis(error.into()))?;
-    Ok(ProofBytes(bytes))
+    Ok(bytes)
 }

@@ -8,6 +8,7 @@
 )]
 
 mod batch;
+mod parameters;
 mod points;
 mod statements;
 mod support;

@@ -45,7 +45,7 @@ pub struct Proven {
     pub seal: (SealStatement, Vec<ProofBytes>),
     pub embed: (EmbedStatement, Vec<ProofBytes>),
     pub spacetime: (SpacetimeStatement, Vec<ProofBytes>),
-    parameters: PathBuf,
+    pub parameters: PathBuf,
     /// Held as long as the process lives: the folder has one user.
     _lock: fs::File,
 }
