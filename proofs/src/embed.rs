@@ -7,7 +7,10 @@
 //!
 //! Until step 4 every deadline is proven from the old bytes, which are removed only by it: finish
 //! when the embed proof has been executed *and* no challenge on the old roots is outstanding.
-//! Each step is durable when it returns and undone or whole after a crash.
+//! Each step is durable when it returns and undone or whole after a crash. An error while the
+//! manifest is written leaves open which of the two: its new name may be on the disk and not known
+//! to be. The same step may then be taken again, here or after opening anew. Removing what no longer
+//! counts is no part of a step: what a step cannot remove, the next one or the next opening does.
 
 // A group's nodes, at most 2^24, fit a usize on every system.
 #![allow(clippy::cast_possible_truncation)]
@@ -62,9 +65,11 @@ impl GroupData {
     }
 }
 
-/// The roots of a group that was embedded.
+/// The roots of a group that was embedded, and the factor that they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddedRoots {
+    /// The group's factor: roots of another one cannot be proven.
+    pub rho: Node,
     /// Of its key.
     pub key: Node,
     /// Of its data.
@@ -121,14 +126,14 @@ impl Sealed {
             .collect()
     }
 
-    /// Writes the key and the new replica of a staged group beside the old.
+    /// Writes the key and the new replica of a staged group beside the old. A group that is written
+    /// with another factor already is written into new files.
     ///
     /// # Errors
     /// [`SealError::NotStaged`]; damage to the old replica or to its data, by the file.
     pub fn embed(&mut self, group: Group, rho: Node) -> Result<EmbeddedRoots, SealError> {
         let staged = self.staged_group(group)?.clone();
-        let generation = staged.generation;
-        let data_file = data_path(&self.dir, group, generation);
+        let data_file = data_path(&self.dir, group, staged.generation);
         let levels = self.class().group_levels();
         let data = TreeFile::open(&data_file, levels)?.leaves(staged.data_root)?;
         let key = Tree::over(self.key_nodes(group)?);
@@ -139,6 +144,18 @@ impl Sealed {
                 path: replica_path(&self.dir, group, generation),
             });
         }
+        let mut next = self.manifest.clone();
+        // Until the manifest says otherwise, the files that it calls written stay as they are.
+        let another = |(written, _)| written != rho;
+        let generation = if staged.written.is_some_and(another) {
+            let generation = next.next;
+            next.next += 1;
+            let data = Tree::over(data.clone());
+            TreeFile::write(&data_path(&self.dir, group, generation), data.levels())?;
+            generation
+        } else {
+            staged.generation
+        };
         let keys = key.levels().first().map_or(&[][..], Vec::as_slice);
         let replica = Tree::over(combine(keys, &data, rho.to_scalar()));
         TreeFile::write(&key_path(&self.dir, group, generation), key.levels())?;
@@ -146,12 +163,15 @@ impl Sealed {
             &replica_path(&self.dir, group, generation),
             replica.levels(),
         )?;
-        let mut next = self.manifest.clone();
-        let written = Some((rho, replica.root()));
-        next.staged
-            .insert(group.index(), Staged { written, ..staged });
+        let written = Staged {
+            generation,
+            data_root: staged.data_root,
+            written: Some((rho, replica.root())),
+        };
+        next.staged.insert(group.index(), written);
         self.commit(next)?;
         Ok(EmbeddedRoots {
+            rho,
             key: expected,
             data: staged.data_root,
             replica: replica.root(),
@@ -163,8 +183,9 @@ impl Sealed {
     /// # Errors
     /// [`SealError::NotStaged`] or [`SealError::NotEmbedded`].
     pub fn embedded_roots(&self, group: Group) -> Result<EmbeddedRoots, SealError> {
-        let (staged, (_, replica)) = self.written_group(group)?;
+        let (staged, (rho, replica)) = self.written_group(group)?;
         Ok(EmbeddedRoots {
+            rho,
             key: self.key_group_root(group),
             data: staged.data_root,
             replica,
@@ -232,7 +253,7 @@ impl Sealed {
     /// Drops what is staged or embedded and not finished; the sector is as it was.
     ///
     /// # Errors
-    /// Names the file that could not be written or removed.
+    /// Names the file that could not be written.
     pub fn abandon_embed(&mut self) -> Result<(), SealError> {
         let mut next = self.manifest.clone();
         next.staged.clear();
@@ -243,8 +264,13 @@ impl Sealed {
     /// only by sealing again.
     ///
     /// # Errors
-    /// Names the file that could not be written or removed.
+    /// [`SealError::NotEmbedded`] while a rewrite of the group is staged, which needs the data for
+    /// its key; names the file that could not be written.
     pub fn close_group(&mut self, group: Group) -> Result<(), SealError> {
+        let staged = self.manifest.staged.get(&group.index());
+        if staged.is_some_and(|staged| staged.written.is_none()) {
+            return Err(SealError::NotEmbedded(group));
+        }
         self.commit(self.manifest.with_data_kept(group, false))
     }
 
@@ -318,11 +344,14 @@ impl Sealed {
         Ok((staged, staged.written.ok_or(SealError::NotEmbedded(group))?))
     }
 
-    /// Makes a state durable, takes it on, and removes the files that it no longer names.
+    /// Makes a state durable, takes it on, and removes the files that it no longer names, as far as
+    /// the system lets it: the step is taken by then. The next commit tries again, and opening the
+    /// sector reports by name what still cannot be removed.
     fn commit(&mut self, next: Manifest) -> Result<(), SealError> {
         next.write(&self.dir)?;
         self.manifest = next;
-        self.remove_unnamed()
+        let _ = self.remove_unnamed();
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ use crate::label::position_element;
 use crate::node::Node;
 use crate::poseidon2::lanes::{Row, hash16_lanes};
 use crate::replica::ReplicaId;
-use crate::sealed::Sealed;
+use crate::sealed::{FolderLock, Sealed, refuse_embedded};
 use crate::sector::{Group, LAYERS, Lane, SectorClass};
 use layers::{LayerWriter, read_layer};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,27 @@ pub enum SealError {
     /// Threads could not be started.
     #[error("cannot start the threads that hash trees: {0}")]
     Threads(String),
+    /// Another handle has the sector open.
+    #[error(
+        "the sector in {dir} is in use; end the process that has it open first, since only one at a time may change its files",
+        dir = dir.display()
+    )]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Data was embedded, and the file that says where it lies is gone.
+    #[error(
+        "{found} holds embedded data, and {manifest}, which says what it is, is missing; restore that file from a copy, or move the folder away to seal another replica",
+        found = found.display(),
+        manifest = manifest.display()
+    )]
+    ManifestLost {
+        /// The file that is missing.
+        manifest: PathBuf,
+        /// A file that sealing would take for rubbish.
+        found: PathBuf,
+    },
     /// There is no finished sector in the folder.
     #[error("{dir} holds no sealed sector; seal it first", dir = dir.display())]
     NotSealed {
@@ -144,7 +165,8 @@ const STEP: u64 = 4096;
 /// Seals a sector into `dir`, or finishes what an earlier run began there.
 ///
 /// # Errors
-/// Names the file, memory or replica that stands in the way.
+/// Names the file, memory or replica that stands in the way; [`SealError::InUse`] while another
+/// handle has the folder, [`SealError::ManifestLost`] where sealing would remove embedded data.
 pub fn seal(
     dir: &Path,
     class: SectorClass,
@@ -152,15 +174,18 @@ pub fn seal(
     threads: NonZeroUsize,
     progress: &mut dyn FnMut(SealProgress),
 ) -> Result<SealCommitment, SealError> {
-    match Sealed::open(dir, class, replica) {
-        Err(SealError::NotSealed { .. }) => {}
-        other => return other.map(|sealed| sealed.commitment().clone()),
-    }
     std::fs::create_dir_all(dir).map_err(|source| SealError::Io {
         doing: "create",
         path: dir.into(),
         source,
     })?;
+    // Held until the sector is whole.
+    let lock = FolderLock::take(dir)?;
+    match Sealed::open_locked(lock.clone(), dir, class, replica) {
+        Err(SealError::NotSealed { .. }) => {}
+        other => return other.map(|sealed| sealed.commitment().clone()),
+    }
+    refuse_embedded(dir)?;
     let total = (LAYERS as u64 + 1) * class.nodes();
     let mut report = |done: u64| progress(SealProgress { done, total });
     let last = make_layers(dir, class, replica, &mut report)?;

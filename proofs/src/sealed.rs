@@ -2,14 +2,17 @@
 //!
 //! `sector.json` is the one truth: which generation of each group counts, what is staged beside it,
 //! and all roots. It is replaced whole, so at any moment a sector is in the state before a step or
-//! after it; files that it does not name are removed when the sector is opened.
+//! after it; files that it does not name are removed when the sector is opened. Since both opening
+//! and every step remove files, a folder has one handle at a time ([`SealError::InUse`]).
 
 // Counts of rows, layers and digits: all below 2^32.
 #![allow(clippy::cast_possible_truncation)]
 
+mod lock;
 mod manifest;
 mod tree_file;
 
+pub(crate) use lock::FolderLock;
 pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 
@@ -49,6 +52,8 @@ pub struct ColumnOpening {
 pub struct Sealed {
     pub(crate) dir: PathBuf,
     pub(crate) manifest: Manifest,
+    /// The folder is this handle's alone as long as it lives.
+    _lock: FolderLock,
 }
 
 impl Sealed {
@@ -56,8 +61,17 @@ impl Sealed {
     ///
     /// # Errors
     /// [`SealError::NotSealed`] where there is none, [`SealError::OtherReplica`] where it is not
-    /// this one.
+    /// this one, [`SealError::InUse`] while another handle has it open.
     pub fn open(dir: &Path, class: SectorClass, replica: ReplicaId) -> Result<Self, SealError> {
+        Self::open_locked(FolderLock::take(dir)?, dir, class, replica)
+    }
+
+    pub(crate) fn open_locked(
+        lock: FolderLock,
+        dir: &Path,
+        class: SectorClass,
+        replica: ReplicaId,
+    ) -> Result<Self, SealError> {
         let manifest = Manifest::read(dir)?;
         if manifest.class != class || manifest.replica != replica {
             return Err(SealError::OtherReplica {
@@ -67,6 +81,7 @@ impl Sealed {
         let sealed = Sealed {
             dir: dir.into(),
             manifest,
+            _lock: lock,
         };
         sealed.remove_unnamed()?;
         Ok(sealed)
@@ -387,6 +402,28 @@ impl Sealed {
         }
         Ok(())
     }
+}
+
+/// Refuses a folder that has no manifest and groups to which data was embedded: all that sealing
+/// itself writes is of generation 0.
+pub(crate) fn refuse_embedded(dir: &Path) -> Result<(), SealError> {
+    let folder = dir.join("groups");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.named("read", &folder)?,
+    };
+    for entry in entries {
+        let found = entry.named("read", &folder)?.path();
+        let name = found.file_name().and_then(|name| name.to_str());
+        let generation = name.and_then(|name| name.split(['-', '.']).nth(1)?.parse::<u64>().ok());
+        if generation.is_some_and(|generation| generation > 0) {
+            return Err(SealError::ManifestLost {
+                manifest: Manifest::path(dir),
+                found,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Where a group's replica lies.

@@ -143,6 +143,7 @@ fn a_kill_between_the_steps_leaves_the_state_before_or_after() {
     // Killed while embedding: files of it are there, whole or half, and the manifest is the old.
     let staged = std::fs::read(dir.path().join("sector.json")).unwrap();
     let roots = sector.embed(group(9), rho).unwrap();
+    drop(sector);
     std::fs::write(dir.path().join("sector.json"), staged).unwrap();
     std::fs::write(dir.path().join("sector.json.tmp"), b"{\"version\"").unwrap();
     std::fs::write(dir.path().join("groups/09-7.key.tmp"), b"half").unwrap();
@@ -158,6 +159,7 @@ fn a_kill_between_the_steps_leaves_the_state_before_or_after() {
     // Killed after the manifest of a finished embed, before the old bytes were removed.
     let old = std::fs::read(dir.path().join("groups/09-0.replica")).unwrap();
     sector.finish_embed().unwrap();
+    drop(sector);
     std::fs::write(dir.path().join("groups/09-0.replica"), old).unwrap();
     let sector = open(dir.path());
     assert_eq!(sector.replica_groups()[9], roots.replica);
@@ -179,10 +181,10 @@ fn a_closed_group_is_restored_from_the_same_keys() {
     let refused = sector.stage(data(group(9), 2, 0)).unwrap_err();
     assert!(matches!(refused, SealError::NoData(_)), "{refused}");
     assert!(matches!(
-        sector.restore_data(group(8), &sealed()),
+        sector.restore_data(group(8), sealed()),
         Err(SealError::NoData(_))
     ));
-    sector.restore_data(group(9), &sealed()).unwrap();
+    sector.restore_data(group(9), sealed()).unwrap();
     assert_eq!(
         sector
             .data_opening(Position(9 * CLASS.group_nodes()))
@@ -190,6 +192,112 @@ fn a_closed_group_is_restored_from_the_same_keys() {
             .root(0),
         roots.data
     );
+}
+
+#[test]
+fn another_factor_takes_new_files_and_the_roots_say_which_factor_is_theirs() {
+    let dir = copy(false);
+    let mut sector = open(dir.path());
+    let data_root = sector.stage(data(group(9), 1, 0)).unwrap();
+    let [one, two] =
+        [1, 2].map(|beacon| embed_rho(&[beacon; 32], sector.key_root(), data_root, group(9)));
+    let first = sector.embed(group(9), one).unwrap();
+    assert_eq!(first.rho, one);
+    let path = |name: &str| dir.path().join("groups").join(name);
+    let manifest = std::fs::read(dir.path().join("sector.json")).unwrap();
+    let written =
+        ["09-1.replica", "09-1.data", "09-1.key"].map(|name| (name, std::fs::read(path(name))));
+    let second = sector.embed(group(9), two).unwrap();
+    assert_eq!((second.rho, second.data), (two, first.data));
+    assert_ne!(second.replica, first.replica);
+    assert_eq!(sector.embedded_roots(group(9)).unwrap(), second);
+    let position = Position(9 * CLASS.group_nodes() + 700);
+    let shown = sector.embed_opening(position).unwrap();
+    assert_eq!(shown.rho, two);
+    assert_eq!(shown.replica.root(700), second.replica);
+    assert!(!path("09-1.replica").exists());
+    assert!(path("09-2.replica").exists());
+    // The same factor again is the same replica under the same names.
+    assert_eq!(sector.embed(group(9), two).unwrap(), second);
+    assert!(path("09-2.replica").exists());
+    // As a kill before the second manifest leaves it: what the first one names is as it was.
+    drop(sector);
+    std::fs::write(dir.path().join("sector.json"), manifest).unwrap();
+    for (name, bytes) in written {
+        std::fs::write(path(name), bytes.unwrap()).unwrap();
+    }
+    let mut sector = open(dir.path());
+    assert!(!path("09-2.replica").exists());
+    assert_eq!(sector.embedded_roots(group(9)).unwrap(), first);
+    assert_eq!(
+        sector.embed_opening(position).unwrap().replica.root(700),
+        first.replica
+    );
+    assert_eq!(sector.embed(group(9), two).unwrap(), second);
+    sector.finish_embed().unwrap();
+    assert_eq!(sector.replica_groups()[9], second.replica);
+    assert_eq!(sector.data_root(group(9)), Some(data_root));
+    assert_eq!(files(dir.path()), 65);
+}
+
+#[test]
+fn a_group_stays_open_while_a_rewrite_of_it_is_staged() {
+    let dir = copy(false);
+    let mut sector = open(dir.path());
+    write(&mut sector, data(group(9), 1, 0));
+    sector.finish_embed().unwrap();
+    let data_root = sector.stage(data(group(9), 2, 0)).unwrap();
+    let refused = sector.close_group(group(9)).unwrap_err();
+    assert!(
+        matches!(refused, SealError::NotEmbedded(named) if named == group(9)),
+        "{refused}"
+    );
+    assert!(sector.keeps_data(group(9)));
+    let rho = embed_rho(&[4; 32], sector.key_root(), data_root, group(9));
+    let roots = sector.embed(group(9), rho).unwrap();
+    // Written, the rewrite needs the old data no more; and other groups never held it up.
+    sector.close_group(group(8)).unwrap();
+    sector.close_group(group(9)).unwrap();
+    sector.finish_embed().unwrap();
+    assert_eq!(sector.replica_groups()[9], roots.replica);
+    assert!(sector.keeps_data(group(9)));
+}
+
+#[test]
+fn a_run_that_starts_beyond_every_group_is_refused() {
+    let dir = copy(false);
+    let mut sector = open(dir.path());
+    for index in [1, 63] {
+        write(&mut sector, data(group(index), 1, 0));
+    }
+    sector.finish_embed().unwrap();
+    let nodes = CLASS.group_nodes();
+    for index in [1, 63] {
+        for (start, count) in [(u64::MAX, 1), (u64::MAX - 1, 1), (nodes, 1), (nodes - 1, 2)] {
+            let error = sector.data(group(index), start, count).unwrap_err();
+            assert!(matches!(error, SealError::OutsideSector { .. }), "{error}");
+        }
+        assert_eq!(sector.data(group(index), nodes - 1, 1).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_undo_a_step_and_is_named_when_opening() {
+    let dir = copy(false);
+    let mut sector = open(dir.path());
+    // A folder where a file of an older generation would lie: no one may remove it as a file.
+    let stuck = dir.path().join("groups/09-7.replica");
+    std::fs::create_dir(&stuck).unwrap();
+    let roots = write(&mut sector, data(group(9), 1, 0));
+    sector.finish_embed().unwrap();
+    assert_eq!(sector.replica_groups()[9], roots.replica);
+    drop(sector);
+    match Sealed::open(dir.path(), CLASS, replica()).unwrap_err() {
+        SealError::Io { path, .. } => assert_eq!(path, stuck),
+        other => panic!("{other}"),
+    }
+    std::fs::remove_dir(&stuck).unwrap();
+    assert_eq!(open(dir.path()).replica_groups()[9], roots.replica);
 }
 
 #[test]

@@ -32,9 +32,10 @@ pub(crate) fn sealed_dir() -> &'static Path {
     made.path()
 }
 
-/// The sector that was sealed once, which tests only read.
-pub(crate) fn sealed() -> Sealed {
-    Sealed::open(sealed_dir(), CLASS, replica()).unwrap()
+/// The sector that was sealed once, which tests only read: one handle for all of them.
+pub(crate) fn sealed() -> &'static Sealed {
+    static OPEN: OnceLock<Sealed> = OnceLock::new();
+    OPEN.get_or_init(|| Sealed::open(sealed_dir(), CLASS, replica()).unwrap())
 }
 
 /// A copy to change: the groups alone, or the layers too.
@@ -92,7 +93,7 @@ fn challenged_labels_recompute_from_the_parents_that_the_verifier_computes() {
         let shown = sealed.column_opening(position).unwrap();
         let parents = graph.parents(position);
         for layer in 1..=LAYERS {
-            let label = hash16_nodes(&inputs(&sealed, position, &parents, layer));
+            let label = hash16_nodes(&inputs(sealed, position, &parents, layer));
             assert_eq!(
                 label,
                 shown.labels[layer - 1],
@@ -117,7 +118,7 @@ fn challenged_labels_recompute_from_the_parents_that_the_verifier_computes() {
 fn the_first_node_of_a_lane_hashes_zeros_for_base_parents() {
     let sealed = sealed();
     let position = Position(3 * CLASS.lane_nodes());
-    let mut inputs = inputs(&sealed, position, &Graph::new(CLASS).parents(position), 2);
+    let mut inputs = inputs(sealed, position, &Graph::new(CLASS).parents(position), 2);
     inputs[2..8].fill(Node::ZERO);
     assert_eq!(
         hash16_nodes(&inputs),
@@ -180,9 +181,72 @@ fn openings_reach_the_group_the_lane_and_the_sector() {
 
 #[test]
 fn sealing_again_makes_nothing_and_says_the_same() {
-    let (result, reports) = again(sealed_dir());
+    let dir = copy(false);
+    let (result, reports) = again(dir.path());
     assert_eq!(&result.unwrap(), sealed().commitment());
     assert!(reports.is_empty());
+}
+
+#[test]
+fn a_sector_has_one_handle_and_a_second_is_refused_before_it_removes_anything() {
+    let dir = copy(false);
+    let first = Sealed::open(dir.path(), CLASS, replica()).unwrap();
+    // What a step of the first handle has just written and its manifest is about to name.
+    let fresh = dir.path().join("groups/09-1.data");
+    std::fs::write(&fresh, b"a step under way").unwrap();
+    let refused = |error: SealError| match &error {
+        SealError::InUse { dir: named } => {
+            assert_eq!(named, dir.path());
+            assert!(error.to_string().contains("is in use"), "{error}");
+        }
+        other => panic!("{other}"),
+    };
+    refused(Sealed::open(dir.path(), CLASS, replica()).unwrap_err());
+    refused(again(dir.path()).0.unwrap_err());
+    assert!(fresh.exists());
+    drop(first);
+    Sealed::open(dir.path(), CLASS, replica()).unwrap();
+    assert!(!fresh.exists());
+}
+
+#[test]
+fn a_folder_that_is_being_sealed_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut refused = 0;
+    let stop = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        seal(dir.path(), CLASS, replica(), THREADS, &mut |_| {
+            let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();
+            assert!(matches!(error, SealError::InUse { .. }), "{error}");
+            refused += 1;
+            std::panic::resume_unwind(Box::new("seen enough"));
+        })
+    }));
+    assert_eq!(stop.unwrap_err().downcast_ref(), Some(&"seen enough"));
+    assert_eq!(refused, 1);
+    // Whoever sealed is gone, however it ended, and its lock with it.
+    let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();
+    assert!(matches!(error, SealError::NotSealed { .. }), "{error}");
+}
+
+#[test]
+fn sealing_over_embedded_data_whose_manifest_is_lost_is_refused() {
+    let dir = copy(false);
+    let manifest = dir.path().join("sector.json");
+    std::fs::remove_file(&manifest).unwrap();
+    let embedded = dir.path().join("groups/50-3.replica");
+    std::fs::rename(dir.path().join("groups/50-0.replica"), &embedded).unwrap();
+    let error = again(dir.path()).0.unwrap_err();
+    assert!(error.to_string().contains("50-3.replica"), "{error}");
+    assert!(error.to_string().contains("sector.json"), "{error}");
+    match error {
+        SealError::ManifestLost {
+            manifest: missing,
+            found,
+        } => assert_eq!((missing, found), (manifest, embedded.clone())),
+        other => panic!("{other}"),
+    }
+    assert!(embedded.exists());
+    assert!(!dir.path().join("layer-1").exists());
 }
 
 #[test]
@@ -230,6 +294,7 @@ fn a_damaged_layer_is_named_and_made_again() {
         SealError::Damaged { path } => assert_eq!(path, damaged),
         other => panic!("{other}"),
     }
+    drop(changed);
     // With the manifest gone the sector is not sealed, and the layer is found out and made anew.
     std::fs::remove_file(dir.path().join("sector.json")).unwrap();
     let (result, reports) = again(dir.path());
@@ -268,9 +333,9 @@ fn damage_to_trees_and_replicas_is_named() {
 #[test]
 fn a_folder_of_another_replica_is_refused() {
     let other = ReplicaId(Node::ZERO);
-    let error = Sealed::open(sealed_dir(), CLASS, other).unwrap_err();
-    assert!(matches!(error, SealError::OtherReplica { .. }), "{error}");
     let dir = copy(true);
+    let error = Sealed::open(dir.path(), CLASS, other).unwrap_err();
+    assert!(matches!(error, SealError::OtherReplica { .. }), "{error}");
     std::fs::remove_file(dir.path().join("sector.json")).unwrap();
     let error = seal(dir.path(), CLASS, other, THREADS, &mut |_| {}).unwrap_err();
     assert!(matches!(error, SealError::OtherReplica { .. }), "{error}");

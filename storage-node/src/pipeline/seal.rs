@@ -142,6 +142,10 @@ impl Pipeline {
     fn start_seal(&self, height: Height, number: SectorNumber, record: SectorRecord) {
         let (shared, path) = (self.shared.clone(), self.sectors.path(number));
         let job = move || {
+            // Sealed since the record was read: its folder may have a handle by now, and only one.
+            if shared.journal.sector(number)?.is_some_and(|now| now.sealed) {
+                return Ok(());
+            }
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let begun = std::time::Instant::now();
             let mut tenth = 0;
