@@ -12,10 +12,12 @@ use holdfast_market_core::message::{Body, GroupRoot, ReplicaCommit};
 use holdfast_market_core::state::{DealStatus, Embed, EmbedReplica, Sector, SectorStatus};
 use holdfast_market_core::units::{Beacon, Blocks, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
-use holdfast_proofs::embed::GroupData;
+use holdfast_proofs::embed::{EmbeddedRoots, GroupData};
+use holdfast_proofs::node::Node;
 use holdfast_proofs::piece::{PieceShape, pack};
 use holdfast_proofs::proof::{Circuit, CircuitId};
-use holdfast_proofs::sector::{UNIT_DATA_BYTES, UNIT_LEVELS, UNIT_NODES};
+use holdfast_proofs::seal::SealError;
+use holdfast_proofs::sector::{Group, UNIT_DATA_BYTES, UNIT_LEVELS, UNIT_NODES};
 use holdfast_proofs::statement::Statement;
 use holdfast_proofs::tree::lanes_of_groups;
 use std::collections::BTreeMap;
@@ -70,7 +72,10 @@ impl Pipeline {
                     .as_ref()
                     .filter(|written| written.committed == embed.committed);
                 match (&embed.replica, ours) {
-                    (None, Some(_)) => self.commit_replica(view, sector, embed, &handle).await,
+                    (None, Some(_)) => {
+                        self.commit_replica(view, sector, embed, record, handle)
+                            .await
+                    }
                     (Some(replica), Some(written)) => {
                         let proofs = written.proofs.clone();
                         self.prove_embed(view, sector, (embed, replica), record, proofs, handle)
@@ -209,29 +214,33 @@ impl Pipeline {
         view: &View,
         sector: &Sector,
         embed: &Embed,
-        handle: &SectorHandle,
+        record: SectorRecord,
+        handle: SectorHandle,
     ) -> Result<(), NodeError> {
+        let drawn = schedule::rho_height(&self.shared.parameters, embed);
+        let rhos = challenge::rhos(sector, embed, &self.beacon(drawn).await?);
         let body = {
             let sealed = handle.read();
-            let touched = embed.groups.iter().map(|group| group.layout.group);
-            let after: Result<Vec<GroupRoot>, _> = touched
-                .clone()
-                .map(|group| {
-                    sealed.embedded_roots(group).map(|roots| GroupRoot {
-                        group,
-                        root: roots.replica,
-                    })
+            let after = written_roots(&rhos, |group| sealed.embedded_roots(group))
+                .map_err(|error| handle.error(&error))?;
+            after.map(|after| {
+                Body::CommitReplica(ReplicaCommit {
+                    sector: sector.id,
+                    before: roots_of(
+                        &sealed.replica_lanes(),
+                        &sealed.replica_groups(),
+                        &rhos.iter().map(|(group, _)| *group).collect(),
+                    ),
+                    after,
                 })
-                .collect();
-            Body::CommitReplica(ReplicaCommit {
-                sector: sector.id,
-                before: roots_of(
-                    &sealed.replica_lanes(),
-                    &sealed.replica_groups(),
-                    &touched.collect(),
-                ),
-                after: after.map_err(|error| handle.error(&error))?,
             })
+        };
+        let Some(body) = body else {
+            tracing::warn!(
+                sector = %sector.id.number,
+                "what lies written was made for another embed's factor: it is written anew"
+            );
+            return self.write_groups(view, sector, embed, record, handle).await;
         };
         let due = schedule::embed_due(&self.shared.parameters, embed);
         let purpose = format!("embed/{}/replica/{}", sector.id.number, embed.committed);
@@ -298,6 +307,26 @@ impl Pipeline {
     }
 }
 
+/// The new roots of an embed's groups, or none where one was written with another factor than the
+/// ledger fixed: such a replica cannot be proven.
+fn written_roots(
+    rhos: &[(Group, Node)],
+    roots_of: impl Fn(Group) -> Result<EmbeddedRoots, SealError>,
+) -> Result<Option<Vec<GroupRoot>>, SealError> {
+    let mut after = Vec::with_capacity(rhos.len());
+    for (group, rho) in rhos {
+        let roots = roots_of(*group)?;
+        if roots.rho != *rho {
+            return Ok(None);
+        }
+        after.push(GroupRoot {
+            group: *group,
+            root: roots.replica,
+        });
+    }
+    Ok(Some(after))
+}
+
 /// Lays the data of every group beside the sector and writes its new replica.
 fn write_embed(
     shared: &Arc<Shared>,
@@ -343,7 +372,7 @@ fn subtree_nodes(
     shared: &Shared,
     number: SectorNumber,
     placed: &holdfast_market_core::message::PlacedSubtree,
-) -> Result<Vec<holdfast_proofs::node::Node>, NodeError> {
+) -> Result<Vec<Node>, NodeError> {
     let deal = placed.deal;
     let path = shared.shards.path(deal);
     let damaged = |reason: String| NodeError::Shard {
@@ -378,9 +407,48 @@ fn subtree_nodes(
         .map_err(|error| damaged(error.to_string()))?;
     let mut nodes = pack(&bytes);
     let full = units(levels).saturating_mul(UNIT_NODES);
-    nodes.resize(
-        usize::try_from(full).unwrap_or(usize::MAX),
-        holdfast_proofs::node::Node::ZERO,
-    );
+    nodes.resize(usize::try_from(full).unwrap_or(usize::MAX), Node::ZERO);
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn roots_that_were_written_with_another_factor_are_not_committed() {
+        let node = |name: &[u8]| Node::derive("holdfast test", &[name]);
+        let groups = [3, 9].map(|index| Group::new(index).unwrap());
+        let rhos = groups.map(|group| (group, node(&[group.index()])));
+        let written = |other: Option<Group>| {
+            written_roots(&rhos, |group| {
+                let rho = if other == Some(group) {
+                    group.index() + 1
+                } else {
+                    group.index()
+                };
+                Ok(EmbeddedRoots {
+                    rho: node(&[rho]),
+                    key: node(b"key"),
+                    data: node(b"data"),
+                    replica: node(&[b'r', group.index()]),
+                })
+            })
+            .unwrap()
+        };
+        let expected = groups.map(|group| GroupRoot {
+            group,
+            root: node(&[b'r', group.index()]),
+        });
+        assert_eq!(written(None), Some(expected.to_vec()));
+        for group in groups {
+            assert_eq!(written(Some(group)), None);
+        }
+        let missing = |group| Err(SealError::NotStaged(group));
+        assert!(matches!(
+            written_roots(&rhos, missing),
+            Err(SealError::NotStaged(group)) if group == groups[0]
+        ));
+    }
 }
