@@ -21,7 +21,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// To be shown wherever a network makes its own parameters.
+/// To be shown wherever a network makes its own parameters, or takes those that this machine made
+/// before.
 pub const DEVELOPMENT_NOTICE: &str = "these parameters are made by one machine for development: \
      whoever made them could forge proofs, so a network of value needs a ceremony";
 
@@ -46,7 +47,7 @@ pub enum ParametersError {
     },
     /// A file is not the one whose digest was written.
     #[error(
-        "{path} is damaged: its digest is not the one beside it; delete it to have it made or fetched again"
+        "{path} is damaged: its digest is not the one beside it; a network that runs is helped only by a copy of the same file, since parameters made anew are another network's"
     )]
     Damaged {
         /// The file.
@@ -83,7 +84,8 @@ pub enum ParametersError {
 /// What [`ensure`] is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParametersProgress {
-    /// The parameters of a circuit were there.
+    /// The parameters of a circuit were there, made by whoever could write to the folder:
+    /// [`DEVELOPMENT_NOTICE`] applies.
     Found(CircuitId),
     /// They are being made, which takes seconds to minutes. [`DEVELOPMENT_NOTICE`] applies.
     Making(CircuitId),

@@ -65,13 +65,14 @@ pub(crate) async fn ensure(
     }
     bar.enable_steady_tick(Duration::from_millis(120));
     let mut made = 0usize;
+    let mut warned = false;
     while let Some(progress) = told.recv().await {
+        if let Some(warning) = warning(&mut warned, progress, folder) {
+            bar.suspend(|| report(warning));
+        }
         match progress {
             ParametersProgress::Found(_) => bar.inc(1),
             ParametersProgress::Making(id) => {
-                if made == 0 {
-                    bar.suspend(|| report(format!("WARNING: {DEVELOPMENT_NOTICE}")));
-                }
                 bar.set_message(format!("making the parameters of {id}"));
             }
             ParametersProgress::Made(_) => {
@@ -89,14 +90,48 @@ pub(crate) async fn ensure(
         Ok(keys) => keys.map_err(|error| failed(error.to_string()))?,
         Err(error) => return Err(failed(error.to_string())),
     };
-    if made == 0 {
-        report(format!(
-            "development parameters found in {} (of no worth beyond this machine)",
-            folder.display()
-        ));
-    }
     Ok(NetworkParameters {
         verifying_keys: encode(&keys).map_err(|error| failed(error.to_string()))?,
         digest: keys.digest(),
     })
+}
+
+/// What is said once, before the first circuit's parameters are used: also those that are found
+/// were made by one machine, and by whoever could write to the folder.
+fn warning(warned: &mut bool, progress: ParametersProgress, folder: &Path) -> Option<String> {
+    if std::mem::replace(warned, true) {
+        return None;
+    }
+    Some(match progress {
+        ParametersProgress::Found(_) => format!(
+            "WARNING: {DEVELOPMENT_NOTICE} (found in {}, where whoever can write may have made them)",
+            folder.display()
+        ),
+        ParametersProgress::Making(_) | ParametersProgress::Made(_) => {
+            format!("WARNING: {DEVELOPMENT_NOTICE}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_notice_is_given_once_whether_parameters_are_made_or_found() {
+        let id = CircuitId::spacetime(SectorClass::Mib8);
+        let folder = Path::new("/cache/params");
+        for (first, says) in [
+            (ParametersProgress::Found(id), "/cache/params"),
+            (ParametersProgress::Making(id), DEVELOPMENT_NOTICE),
+        ] {
+            let mut warned = false;
+            let said = warning(&mut warned, first, folder).unwrap_or_default();
+            assert!(said.contains(DEVELOPMENT_NOTICE), "{said}");
+            assert!(said.contains(says), "{said}");
+            for later in [first, ParametersProgress::Made(id)] {
+                assert_eq!(warning(&mut warned, later, folder), None);
+            }
+        }
+    }
 }

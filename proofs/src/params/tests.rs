@@ -92,6 +92,11 @@ fn processes_that_ask_at_once_share_one_making() {
         error.to_string().contains("embed-8MiB-1.v1.params"),
         "{error}"
     );
+    // Made anew they are another network's, so that is no advice.
+    assert!(
+        error.to_string().contains("a copy of the same file"),
+        "{error}"
+    );
     fs::remove_file(&files.digest).unwrap();
     assert!(matches!(
         Parameters::load(dir.path(), SMALL, &keys[0]),
