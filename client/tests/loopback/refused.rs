@@ -165,7 +165,7 @@ async fn what_is_missing_unreadable_or_no_file_is_refused_by_name() {
     let behind = network.path("round").join("file");
     let secret = folder.join("secret");
     std::fs::write(&secret, b"mine").unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
     let mut unreadable = vec![(behind, "round/file")];
     if std::fs::File::open(&secret).is_err() {
         unreadable.push((folder.clone(), "secret"));
