@@ -7,6 +7,7 @@ use holdfast_client::get::{Got, find, get};
 use holdfast_client::meter::Meter;
 use holdfast_client::published::current_or_local;
 use holdfast_client::session::Session;
+use holdfast_client::words::count;
 use std::path::{Path, PathBuf};
 
 /// Fetch what was stored, from any k of its n providers, every byte verified.
@@ -32,10 +33,10 @@ pub async fn run(args: GetArgs, output: &Output) -> Result<(), CommandError> {
     session.close().await;
     output.result(&got.map_err(told)?, |got| {
         format!(
-            "{} is back: {} in {} files at {}",
+            "{} is back: {} in {} at {}",
             got.name,
             bytes(got.bytes.0),
-            got.files,
+            count(got.files, "file"),
             got.path.display()
         )
     })

@@ -3,6 +3,7 @@
 use super::client::{Place, told};
 use crate::output::{CommandError, Output};
 use holdfast_client::published::current_or_local;
+use holdfast_client::words::count;
 use holdfast_fuse::mount::mount;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -40,8 +41,8 @@ pub async fn run(args: MountArgs, output: &Output) -> Result<(), CommandError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mounted = mount(&session, &catalogue, &args.folder).await?;
     println!(
-        "ready {} objects on {}{}",
-        mounted.objects(),
+        "ready {} on {}{}",
+        count(mounted.objects() as u64, "object"),
         args.folder.display(),
         if mounted.skipped().is_empty() {
             String::new()

@@ -5,6 +5,7 @@ use crate::output::{CommandError, Output, bytes};
 use holdfast_client::journal::StorageTerms;
 use holdfast_client::meter::Meter;
 use holdfast_client::put::{PutOptions, Stored, put};
+use holdfast_client::words::count;
 use holdfast_market_core::units::Periods;
 use std::path::PathBuf;
 
@@ -59,7 +60,11 @@ pub async fn run(args: PutArgs, output: &Output) -> Result<(), CommandError> {
 }
 
 fn describe(stored: &Stored) -> String {
-    let shards: usize = stored.packs.iter().map(|pack| pack.shards.len()).sum();
+    let shards: u64 = stored
+        .packs
+        .iter()
+        .map(|pack| pack.shards.len() as u64)
+        .sum();
     let mut providers: Vec<u64> = stored
         .packs
         .iter()
@@ -68,13 +73,14 @@ fn describe(stored: &Stored) -> String {
     providers.sort_unstable();
     providers.dedup();
     let mut text = format!(
-        "stored {} ({} in {} files) as {}\n{shards} shards in {} packs at {} providers; {} in escrow\nreceipt: {}",
+        "stored {} ({} in {}) as {}\n{} in {} at {}; {} in escrow\nreceipt: {}",
         stored.name,
         bytes(stored.bytes.0),
-        stored.files,
+        count(stored.files, "file"),
         stored.id,
-        stored.packs.len(),
-        providers.len(),
+        count(shards, "shard"),
+        count(stored.packs.len() as u64, "pack"),
+        count(providers.len() as u64, "provider"),
         stored.escrow,
         stored.receipt.display(),
     );

@@ -8,6 +8,7 @@ use holdfast_client::published::current_or_local;
 use holdfast_client::receipt::PortableReceipt;
 use holdfast_client::session::Session;
 use holdfast_client::status::{ObjectStatus, all, one};
+use holdfast_client::words::count;
 use holdfast_wire::atomic::read_bounded;
 use holdfast_wire::network::NetworkFolder;
 use serde::Serialize;
@@ -81,18 +82,21 @@ fn describe(statuses: &Statuses) -> String {
     let mut parts = Vec::new();
     for object in &statuses.objects {
         let mut text = format!(
-            "{}: {} ({} in {} files, {} of {})",
+            "{}: {} ({} in {}, {} of {})",
             object.name,
             object.state,
             bytes(object.bytes.0),
-            object.files,
+            count(object.files, "file"),
             object.data_shards,
             object.total_shards,
         );
         for pack in &object.packs {
             text.push_str(&format!(
-                "\npack {}: {}, {} healthy shards of which {} suffice\n",
-                pack.pack, pack.state, pack.healthy, pack.data_shards
+                "\npack {}: {}, {} healthy of which {} suffice\n",
+                pack.pack,
+                pack.state,
+                count(pack.healthy as u64, "shard"),
+                pack.data_shards
             ));
             let mut table = Table::new(["shard", "provider", "sector", "paid periods", "status"]);
             for shard in &pack.shards {
@@ -131,8 +135,10 @@ fn check(place: &Place, path: &Path, output: &Output) -> Result<(), CommandError
     };
     output.result(&checked, |checked| {
         format!(
-            "the receipt holds: {} shards in {} packs of {} are promised, and their deals are on the chain",
-            checked.shards, checked.packs, checked.object
+            "the receipt holds: {} in {} of {} are promised, and their deals are on the chain",
+            count(checked.shards as u64, "shard"),
+            count(checked.packs as u64, "pack"),
+            checked.object
         )
     })
 }
