@@ -128,10 +128,14 @@ impl CommandError {
     }
 
     fn of(kind: FailureKind, sentence: impl Into<String>, next: impl Into<String>) -> Self {
+        let (mut sentence, mut next): (String, String) = (sentence.into(), next.into());
+        if next.is_empty() {
+            (sentence, next) = with_advice(&sentence);
+        }
         Self {
             kind,
-            sentence: sentence.into(),
-            next: next.into(),
+            sentence,
+            next,
             reported: false,
         }
     }
@@ -145,11 +149,24 @@ impl CommandError {
     }
 }
 
-/// Any error becomes a failure whose sentence is its chain of causes. Where the next step is
-/// known, say it with [`CommandError::failed`] instead.
+/// Words with which a statement goes on, so that what follows a semicolon is no advice.
+const STATEMENTS: [&str; 6] = ["a ", "it ", "its ", "the ", "there ", "this "];
+
+/// The libraries' errors end with their advice, after a semicolon: the sentence, and that.
+fn with_advice(text: &str) -> (String, String) {
+    match text.rsplit_once("; ") {
+        Some((sentence, advice)) if !STATEMENTS.iter().any(|word| advice.starts_with(word)) => {
+            (sentence.into(), advice.into())
+        }
+        _ => (text.into(), String::new()),
+    }
+}
+
+/// Any error becomes a failure whose sentence is its chain of causes, and whose next step is the
+/// advice in it. Where more is known, say it with [`CommandError::failed`] instead.
 impl<E: std::error::Error> From<E> for CommandError {
     fn from(error: E) -> Self {
-        let mut sentence = error.to_string();
+        let (mut sentence, next) = with_advice(&error.to_string());
         let mut cause = error.source();
         while let Some(error) = cause {
             let text = error.to_string();
@@ -159,7 +176,7 @@ impl<E: std::error::Error> From<E> for CommandError {
             }
             cause = error.source();
         }
-        Self::failed(sentence, "")
+        Self::failed(sentence, next)
     }
 }
 
@@ -254,6 +271,20 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(8 << 20), "8.0 MiB");
         assert_eq!(bytes(3 << 50), "3072.0 TiB");
+    }
+
+    #[test]
+    fn the_advice_at_an_errors_end_is_its_next_step() {
+        let port = "127.0.0.1:8000 is in use by another process";
+        let text = format!("{port}; stop it, or give another address with --listen");
+        let said = CommandError::from(std::io::Error::other(text.clone()));
+        let next = "stop it, or give another address with --listen";
+        assert_eq!(said, CommandError::failed(port, next));
+        assert_eq!(CommandError::refused(text, "").next, next);
+        let late = "the deal was due by height 4; this is 5";
+        assert_eq!(CommandError::failed(late, "").sentence, late);
+        let both = CommandError::failed("one; two", "three");
+        assert_eq!((&*both.sentence, &*both.next), ("one; two", "three"));
     }
 
     #[test]
