@@ -1,6 +1,14 @@
 //! Proving with blstrs. Every proof is read back from the bytes that are given out, and verified, as
 //! any verifier would.
 
+mod assignment;
+mod compare;
+pub(crate) mod create;
+mod multiples;
+mod quotient;
+
+pub use compare::{Comparison, compare_with_bellman};
+
 use crate::circuit::{
     AnyCircuit, Column, EmbedCircuit, EmbedWitness, LeafWitness, SealCircuit, SealWitness,
     SpacetimeCircuit,
@@ -18,7 +26,7 @@ use crate::statement::{
     EmbedStatement, SealStatement, SpacetimeStatement, Statement, StatementError,
 };
 use bellman::SynthesisError;
-use bellman::groth16::create_proof;
+use create::create_proof;
 use ff::Field;
 use rand_core::{CryptoRng, RngCore};
 
@@ -190,24 +198,32 @@ pub fn prove_spacetime<R: RngCore + CryptoRng>(
     let (_, inputs) = begin(parameters, &Statement::Spacetime(statement.clone()))?;
     let mut proofs = Vec::with_capacity(inputs.len());
     for inputs in &inputs {
-        let leaves: Result<Vec<_>, ProveError> = statement
-            .challenges
-            .iter()
-            .map(|position| {
-                Ok(Some(LeafWitness {
-                    position: position.in_lane(statement.class),
-                    opening: sealed.replica_opening(*position, Reach::Lane)?,
-                }))
-            })
-            .collect();
-        let circuit = AnyCircuit::Spacetime(SpacetimeCircuit {
-            bits: PositionBits::of(statement.class),
-            public: Some(scalars(inputs)),
-            leaves: leaves?,
-        });
+        let circuit = spacetime_circuit(sealed, statement, inputs)?;
         proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
     }
     Ok(proofs)
+}
+
+fn spacetime_circuit(
+    sealed: &Sealed,
+    statement: &SpacetimeStatement,
+    inputs: &[Node],
+) -> Result<AnyCircuit<Scalar>, ProveError> {
+    let leaves: Result<Vec<_>, ProveError> = statement
+        .challenges
+        .iter()
+        .map(|position| {
+            Ok(Some(LeafWitness {
+                position: position.in_lane(statement.class),
+                opening: sealed.replica_opening(*position, Reach::Lane)?,
+            }))
+        })
+        .collect();
+    Ok(AnyCircuit::Spacetime(SpacetimeCircuit {
+        bits: PositionBits::of(statement.class),
+        public: Some(scalars(inputs)),
+        leaves: leaves?,
+    }))
 }
 
 /// Checks that the parameters fit, and gives challenges a proof and the proofs' public inputs.
@@ -233,10 +249,10 @@ fn prove_one<R: RngCore + CryptoRng>(
     rng: &mut R,
 ) -> Result<ProofBytes, ProveError> {
     let (r, s) = (Scalar::random(&mut *rng), Scalar::random(&mut *rng));
-    // Where `bellman` panics, this proof fails and the process goes on.
+    // Where proving panics, this proof fails and the process goes on.
     let made = std::thread::scope(|scope| {
         scope
-            .spawn(|| create_proof::<blstrs::Bls12, _, _>(circuit, &parameters.inner, r, s))
+            .spawn(|| create_proof(circuit, &parameters.inner, r, s))
             .join()
     });
     let synthesis = |source| ProveError::Synthesis { proof, source };

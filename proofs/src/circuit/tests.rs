@@ -7,6 +7,7 @@
 
 mod foreign;
 mod forged;
+mod proving;
 mod world;
 
 use super::checker::System;
