@@ -15,6 +15,14 @@ pub enum NodeError {
         /// What the store says.
         reason: String,
     },
+    /// Another process has the journal open.
+    #[error(
+        "the journal {path} is in use by another process; stop that one or give another data folder"
+    )]
+    JournalInUse {
+        /// Where it lies.
+        path: PathBuf,
+    },
     /// An entry of the journal cannot be understood.
     #[error("the journal's entry for {entry} is damaged: {reason}; restore node.db from a copy")]
     Entry {

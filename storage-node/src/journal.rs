@@ -57,7 +57,13 @@ impl Journal {
         options.set_max_write_buffer_number(2);
         options.set_max_open_files(64);
         options.set_keep_log_file_num(2);
-        let store = DB::open(&options, path).map_err(|error| failed(path, &error))?;
+        let store = DB::open(&options, path).map_err(|error| {
+            if is_locked(&error) {
+                let path = path.to_owned();
+                return NodeError::JournalInUse { path };
+            }
+            failed(path, &error)
+        })?;
         Ok(Self {
             store,
             path: path.to_owned(),
@@ -254,6 +260,18 @@ fn read<T: Serialize + for<'de> Deserialize<'de>>(
         entry: String::from_utf8(name.to_vec()).unwrap_or_else(|_| hex::encode(name)),
         reason: error.to_string(),
     })
+}
+
+/// Whether the store is refused because of its lock. RocksDB says so in words only.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    // By another process, or by this one.
+    [
+        "IO error: While lock file: ",
+        "IO error: lock hold by current process",
+    ]
+    .iter()
+    .any(|words| text.starts_with(words))
 }
 
 fn failed(path: &Path, error: &rocksdb::Error) -> NodeError {

@@ -7,6 +7,7 @@ pub mod node;
 pub mod outbox;
 pub mod pipeline;
 pub mod placement;
+pub mod progress;
 pub mod prover;
 pub mod report;
 pub mod room;

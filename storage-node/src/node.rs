@@ -5,6 +5,7 @@ use crate::journal::Journal;
 use crate::keys::NodeKeys;
 use crate::outbox::Outbox;
 use crate::pipeline::{Goal, Pipeline};
+use crate::progress::Sealing;
 use crate::prover::Prover;
 use crate::report::REPORT_FILE;
 use crate::room::Room;
@@ -15,7 +16,7 @@ use crate::work::Work;
 use holdfast_market_core::message::{ProviderOffer, decode};
 use holdfast_market_core::units::{Amount, NetworkId, ProviderId};
 use holdfast_proofs::keys::VerifyingKeys;
-use holdfast_wire::folder::{DataFolder, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::protocol::NodeStatus;
@@ -24,10 +25,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What a node takes for a GiB and a period where nothing else is said.
 pub const DEFAULT_PRICE: Amount = Amount::hold(1);
+
+/// How long a process that has just ended may take to let go of its locks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -51,9 +58,10 @@ pub struct Node {
     network: NetworkId,
     endpoint: quinn::Endpoint,
     address: SocketAddr,
-    service: Service,
-    pipeline: Pipeline,
+    pub(crate) service: Service,
+    pub(crate) pipeline: Pipeline,
     provider: watch::Receiver<Option<ProviderId>>,
+    sealing: watch::Receiver<Option<Sealing>>,
 }
 
 impl Node {
@@ -78,10 +86,17 @@ impl Node {
             )));
         }
         let keys = NodeKeys::read(&config.data)?;
-        let folder = DataFolder::open(&config.data, FolderKind::Node, network).map_err(start)?;
+        let folder = patiently(
+            || DataFolder::open(&config.data, FolderKind::Node, network),
+            |error| matches!(error, FolderError::InUse { .. }),
+        )
+        .map_err(start)?;
         let data = folder.path().to_owned();
         let verifying = verifying_keys(&config.network)?;
-        let journal = Journal::open(&data.join("node.db"))?;
+        let journal = patiently(
+            || Journal::open(&data.join("node.db")),
+            |error| matches!(error, NodeError::JournalInUse { .. }),
+        )?;
         let shards = ShardStore::open(&data.join("shards"))?;
         let known: BTreeSet<_> = journal.shards()?.into_iter().map(|(id, _)| id).collect();
         shards.keep_only(&known)?;
@@ -100,6 +115,7 @@ impl Node {
         let peers = Peers::new(keys.node.clone(), network).map_err(start)?;
         let (provider_sender, provider) = watch::channel(None);
         let (status_sender, status) = watch::channel(NodeStatus::default());
+        let (sealing_sender, sealing) = watch::channel(None);
         let node = node_key(&keys.node);
         let shared = Arc::new(Shared {
             network,
@@ -113,8 +129,9 @@ impl Node {
             provider: provider.clone(),
             status,
         });
+        let service = Service::new(shared.clone(), peers, ledger.clone());
         let pipeline = Pipeline {
-            shared: shared.clone(),
+            shared,
             ledger,
             owner: keys.owner.clone(),
             offer: ProviderOffer {
@@ -128,6 +145,7 @@ impl Node {
             sectors: Arc::new(Sectors::new(&data.join("sectors"))),
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
+            sealing: sealing_sender,
             report: data.join(REPORT_FILE),
             provider: provider_sender,
             status: status_sender,
@@ -140,15 +158,21 @@ impl Node {
             network,
             endpoint,
             address,
-            service: Service::new(shared, peers),
+            service,
             pipeline,
             provider,
+            sealing,
         })
     }
 
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How far the seal under way is, while there is one.
+    pub fn sealing(&self) -> watch::Receiver<Option<Sealing>> {
+        self.sealing.clone()
     }
 
     /// Serves and follows the ledger until `stop` is true.
@@ -163,6 +187,24 @@ impl Node {
             handler.clone().handle(call)
         });
         tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+    }
+}
+
+/// Opens what a process that was killed a moment ago may still hold: the system lets go of its locks
+/// only when it has taken all of it down. Whoever holds them longer is alive, and `open`'s refusal
+/// stands.
+fn patiently<T, E>(
+    mut open: impl FnMut() -> Result<T, E>,
+    is_held: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_held(&error) && begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            done => return done,
+        }
     }
 }
 

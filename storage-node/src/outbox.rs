@@ -55,11 +55,13 @@ impl Outbox {
     /// # Errors
     /// A ledger that does not answer, a journal that cannot be written.
     pub async fn refresh(&mut self, journal: &Journal, height: Height) -> Result<(), NodeError> {
-        let waiting: Vec<(String, OutboxEntry)> = self
+        let mut waiting: Vec<(String, OutboxEntry)> = self
             .waiting
             .iter()
             .map(|(purpose, entry)| (purpose.clone(), entry.clone()))
             .collect();
+        // A ledger that forgot several takes them again in the order of their numbers only.
+        waiting.sort_by_key(|(_, entry)| entry.message.message.nonce);
         for (purpose, entry) in waiting {
             match self.ledger.message(entry.id).await.map_err(ledger)? {
                 MessageStatus::Included { result, .. } => {

@@ -8,12 +8,15 @@ mod embed;
 mod layout;
 mod seal;
 mod spacetime;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use view::View;
 
 use crate::error::NodeError;
 use crate::outbox::{Outbox, ledger};
+use crate::progress::Sealing;
 use crate::prover::Prover;
 use crate::report::NodeReport;
 use crate::sectors::Sectors;
@@ -52,6 +55,8 @@ pub struct Pipeline {
     pub(crate) sectors: Arc<Sectors>,
     pub(crate) prover: Arc<Prover>,
     pub(crate) proofs: DeadlineProofs,
+    /// How far the seal under way is.
+    pub(crate) sealing: watch::Sender<Option<Sealing>>,
     /// Where the report for `node status` is kept up to date.
     pub(crate) report: PathBuf,
     pub(crate) provider: watch::Sender<Option<ProviderId>>,

@@ -1,5 +1,6 @@
 //! What a storage node answers over QUIC.
 
+mod assist;
 mod put;
 pub mod read;
 
@@ -9,6 +10,7 @@ use crate::shards::ShardStore;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Amount, Height, NetworkId, NodeKey, ProviderId};
+use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{NodeStatus, Refusal, RefusalCode, Request, Response};
 use holdfast_wire::quic::{Call, Peers};
 use std::sync::Arc;
@@ -46,16 +48,19 @@ pub struct Shared {
 pub struct Service {
     shared: Arc<Shared>,
     peers: Peers,
+    ledger: LedgerClient,
     transfers: Arc<Semaphore>,
     outboards: Arc<read::Outboards>,
 }
 
 impl Service {
-    /// A service over what the node holds; `peers` carries shards to other nodes.
-    pub fn new(shared: Arc<Shared>, peers: Peers) -> Self {
+    /// A service over what the node holds; `peers` carries shards to other nodes, and `ledger` says
+    /// where those are.
+    pub fn new(shared: Arc<Shared>, peers: Peers, ledger: LedgerClient) -> Self {
         Self {
             shared,
             peers,
+            ledger,
             transfers: Arc::new(Semaphore::new(TRANSFERS)),
             outboards: Arc::default(),
         }

@@ -7,11 +7,15 @@
     missing_docs
 )]
 
+#[path = "service/http.rs"]
+mod http;
+
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use holdfast_market_core::message::{PackHeader, SigningContext};
+use holdfast_market_core::message::{PackHeader, ProviderOffer, SigningContext};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::receipt::{SignedReceipt, Tier};
+use holdfast_market_core::state::Provider;
 use holdfast_market_core::units::{
     Address, Amount, ByteCount, DealId, Height, NetworkId, Periods, ProviderId, SectorNumber,
     ShardIndex, ShardRoot,
@@ -24,8 +28,10 @@ use holdfast_node::shards::ShardStore;
 use holdfast_proofs::piece::{PieceRoots, PieceShape};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::bao::{verify_body, verify_slice};
+use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{
-    ByteRange, GetShard, NodeStatus, PutShard, Refusal, RefusalCode, Request, Response, ShardOffer,
+    AssistPut, ByteRange, GetShard, NodeStatus, PutShard, Refusal, RefusalCode, Request, Response,
+    ShardOffer, ShardOutcome, ShardTarget,
 };
 use holdfast_wire::quic::{self, CallError, Limits, Peers, node_key};
 use holdfast_wire::transfer::piece_openings;
@@ -45,10 +51,16 @@ struct Node {
     _stop: watch::Sender<bool>,
 }
 
-/// A node over `data` with one empty sector of 8 MiB.
+/// Provider 3 over `data` with one empty sector of 8 MiB; it knows no other.
 async fn node(data: &Path) -> Node {
-    let key = SigningKey::from_bytes(&[1; 32]);
-    let (_, provider) = watch::channel(Some(ProviderId(3)));
+    let ledger = http::serve(|_, _| (404, Vec::new())).await;
+    provider(3, data, &ledger).await
+}
+
+/// A provider over `data` with one empty sector of 8 MiB and a ledger at that address.
+async fn provider(number: u8, data: &Path, ledger: &str) -> Node {
+    let key = SigningKey::from_bytes(&[number; 32]);
+    let (_, provider) = watch::channel(Some(ProviderId(number.into())));
     let (_, status) = watch::channel(NodeStatus {
         height: Height(10),
         ..NodeStatus::default()
@@ -70,7 +82,9 @@ async fn node(data: &Path) -> Node {
     });
     let endpoint = quic::server(&key, "127.0.0.1:0".parse().unwrap()).unwrap();
     let address = endpoint.local_addr().unwrap().to_string();
-    let service = Service::new(shared.clone(), Peers::new(key.clone(), NETWORK).unwrap());
+    let peers = Peers::new(key.clone(), NETWORK).unwrap();
+    let ledger = LedgerClient::new(ledger).unwrap();
+    let service = Service::new(shared.clone(), peers, ledger);
     let (stop, mut stopped) = watch::channel(false);
     let outer = quic::Service {
         network: NETWORK,
@@ -389,4 +403,117 @@ async fn a_damaged_file_is_never_sent() {
     }
     std::fs::remove_file(&path).unwrap();
     assert!(connection.ask(&request).await.is_err());
+}
+
+/// What the ledger says of a node.
+fn on_ledger(id: u64, node: &Node) -> Provider {
+    Provider {
+        id: ProviderId(id),
+        owner: Address([6; 32]),
+        worker: Address([7; 32]),
+        offer: ProviderOffer {
+            node: node_key(&node.key),
+            endpoint: node.address.clone(),
+            price: Amount(100),
+        },
+        collateral: Amount(0),
+        locked: Amount(0),
+        vesting: Vec::new(),
+        since: Height(0),
+        next_sector: SectorNumber(0),
+        record: Default::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_assists_dials_only_providers_of_the_ledger_where_the_ledger_says_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let listed = Arc::new(std::sync::Mutex::new(BTreeMap::<String, Provider>::new()));
+    let providers = listed.clone();
+    let ledger = http::serve(move |line, _| {
+        let number = line.rsplit('/').next().unwrap();
+        match providers.lock().unwrap().get(number) {
+            Some(provider) => (200, serde_json::to_vec(provider).unwrap()),
+            None => (404, Vec::new()),
+        }
+    })
+    .await;
+    let assistant = provider(3, &folder.path().join("3"), &ledger).await;
+    let other = provider(4, &folder.path().join("4"), &ledger).await;
+    listed
+        .lock()
+        .unwrap()
+        .insert("4".into(), on_ledger(4, &other));
+    // Somebody who has nothing to do with storage, and must not hear of any of this.
+    let bystander = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    bystander.set_nonblocking(true).unwrap();
+    let elsewhere = bystander.local_addr().unwrap().to_string();
+
+    let content = content(200_000);
+    let put = put_of(&content, 9);
+    let target = |provider: u64, node: &Node| ShardTarget {
+        provider: ProviderId(provider),
+        node: node_key(&node.key),
+        endpoint: node.address.clone(),
+        offer: put.offer.clone(),
+    };
+    let honest = target(4, &other);
+    let spoiled = |spoil: &dyn Fn(&mut ShardTarget)| {
+        let mut target = honest.clone();
+        spoil(&mut target);
+        target
+    };
+    let cases = [
+        (
+            spoiled(&|target| target.endpoint = elsewhere.clone()),
+            "by the ledger, not at",
+        ),
+        (
+            spoiled(&|target| target.node = holdfast_market_core::units::NodeKey([8; 32])),
+            "another QUIC identity",
+        ),
+        (
+            spoiled(&|target| {
+                target.provider = ProviderId(5);
+                target.endpoint = elsewhere.clone();
+            }),
+            "provider 5 is not on the ledger",
+        ),
+        (honest.clone(), ""),
+    ];
+    let connection = assistant
+        .peers
+        .connect(&assistant.address, node_key(&assistant.key))
+        .await
+        .unwrap();
+    for (spoiled, reason) in cases {
+        let request = Request::AssistPut(AssistPut {
+            header: put.header.clone(),
+            targets: vec![target(3, &assistant), spoiled],
+        });
+        let length = ByteCount(content.len() as u64);
+        let mut exchange = connection.open(&request, length).await.unwrap();
+        exchange.write(Bytes::from(content.clone())).await.unwrap();
+        let Response::Assisted(outcomes) = exchange.answer().await.unwrap().0 else {
+            panic!("another answer");
+        };
+        // The assistant's own shard is stored, whatever the other target is.
+        assert!(matches!(outcomes[0], ShardOutcome::Receipt(_)));
+        match &outcomes[1] {
+            ShardOutcome::Receipt(receipt) => {
+                assert_eq!(reason, "");
+                assert_eq!(receipt.receipt.provider, ProviderId(4));
+                assert_eq!(other.files(), 1);
+            }
+            ShardOutcome::Failed(sentence) => {
+                assert!(
+                    !reason.is_empty() && sentence.contains(reason),
+                    "{sentence}"
+                );
+                assert_eq!(other.files(), 0);
+            }
+        }
+    }
+    let heard = bystander.recv_from(&mut [0; 1]).unwrap_err();
+    assert_eq!(heard.kind(), std::io::ErrorKind::WouldBlock);
 }

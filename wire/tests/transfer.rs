@@ -12,12 +12,14 @@ mod nodes;
 
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::units::{ByteCount, Height, ProviderId, ShardIndex};
+use holdfast_proofs::piece::{PieceRoots, PieceShape};
+use holdfast_wire::bao::verify_slice;
 use holdfast_wire::protocol::{ByteRange, RefusalCode};
 use holdfast_wire::quic::{CallError, Peers};
 use holdfast_wire::transfer::{
-    FetchError, Fetcher, PeerFault, PutError, PutPlan, assisted_put, direct_put,
+    FetchError, Fetcher, PeerFault, PutError, PutPlan, assisted_put, direct_put, piece_openings,
 };
-use nodes::{Manner, Node, client, commit, network};
+use nodes::{Manner, Node, PIECE_LEVELS, client, commit, network};
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
@@ -414,4 +416,90 @@ async fn a_node_refuses_ranges_that_are_out_of_order_or_outside() {
             "{ranges:?}: {error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_the_assisting_node_may_not_dial_is_named_and_the_others_are_served() {
+    let nodes = network(|_| Manner::Honest);
+    let (peers, bytes) = (client(), pack());
+    let plan = plan(&commit(&bytes), &nodes);
+    nodes[0].does_not_know(ProviderId(4));
+    let assistant = plan.targets[0].target.clone();
+    let results = assisted_put(&peers, &plan, &assistant, Cursor::new(bytes), |_| {})
+        .await
+        .unwrap();
+    for (index, result) in results.iter().enumerate() {
+        match result {
+            Ok(_) => assert_ne!(index, 4),
+            Err(fault) => {
+                assert_eq!((index, fault.provider), (4, ProviderId(4)));
+                assert_eq!(fault.reason, "provider 4 is not known");
+            }
+        }
+    }
+    assert_eq!(nodes[4].files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quads_are_opened_under_both_roots_and_a_wrong_opening_is_refused() {
+    let nodes = network(|_| Manner::Honest);
+    let (peers, header, bytes) = stored(&nodes).await;
+    // Column 2 of the pack: its last byte lies beyond the content, as a zero.
+    let mut shard = Vec::new();
+    let columns = (0..).zip(bytes.chunks(3 * 65_536));
+    for (_, stripe) in columns.collect::<Vec<(u8, _)>>() {
+        let column = (stripe.len().div_ceil(3)).min(65_536);
+        let own = stripe.get(2 * column..).unwrap_or_default();
+        shard.extend_from_slice(&own[..own.len().min(column)]);
+        shard.resize(shard.len() + column - own.len().min(column), 0);
+    }
+    let length = header.shard_length;
+    assert_eq!(shard.len() as u64, length.0);
+    let shape = PieceShape::of(length.0, PIECE_LEVELS).unwrap();
+    let roots = PieceRoots::compute(shard.as_slice(), length.0, PIECE_LEVELS).unwrap();
+    let source = nodes[2].source(2);
+    let pack = header.id().unwrap();
+    let last = (length.0 - 1) / 127;
+    // Openings that are out of place, or whose bytes are not under a root, show nothing.
+    let ask = async |quads: Vec<u64>| {
+        let connection = peers.connect(&source.endpoint, source.node).await.unwrap();
+        piece_openings(&connection, pack, ShardIndex(2), quads).await
+    };
+    let quads = vec![last - 1, 0, 600];
+    for (opening, quad) in ask(quads.clone()).await.unwrap().into_iter().zip(&quads) {
+        let range = ByteRange {
+            start: quad * 127,
+            end: (quad * 127 + 127).min(length.0),
+        };
+        let root = header.shard_roots[2];
+        let slice = verify_slice(root, length, range, &opening.slice).unwrap();
+        let data = opening.opening.verify(&shape, &roots, *quad).unwrap();
+        assert_eq!(slice, shard[range.start as usize..range.end as usize]);
+        assert_eq!(slice, data[..slice.len()]);
+        // It shows this quad only, of this shard only.
+        assert!(verify_slice(header.shard_roots[1], length, range, &opening.slice).is_err());
+        assert!(opening.opening.verify(&shape, &roots, quad ^ 2).is_err());
+    }
+    for manner in [Manner::OpensAnotherByte, Manner::OpensAnotherQuad] {
+        nodes[2].behave(manner);
+        for (opening, quad) in ask(quads.clone()).await.unwrap().into_iter().zip(&quads) {
+            let range = ByteRange {
+                start: quad * 127,
+                end: (quad * 127 + 127).min(length.0),
+            };
+            let root = header.shard_roots[2];
+            let slice = verify_slice(root, length, range, &opening.slice);
+            let data = opening.opening.verify(&shape, &roots, *quad);
+            // Quads that share a group of bytes share its slice; their nodes are not the same.
+            assert!(data.is_err(), "{manner:?} {quad}");
+            assert_eq!(slice.is_err(), manner == Manner::OpensAnotherByte);
+        }
+    }
+    nodes[2].behave(Manner::OpensFewer);
+    let error = ask(quads.clone()).await.unwrap_err();
+    assert!(matches!(error, CallError::Unexpected(_)), "{error}");
+    let elsewhere = nodes[3].source(3);
+    let connection = peers.connect(&elsewhere.endpoint, elsewhere.node).await;
+    let refused = piece_openings(&connection.unwrap(), pack, ShardIndex(2), quads).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
 }

@@ -8,7 +8,7 @@ use crate::service::read::open_quad;
 use crate::work::Lane;
 use holdfast_market_core::message::{Acceptance, Body};
 use holdfast_market_core::receipt::Receipt;
-use holdfast_market_core::state::{DealStatus, SectorStatus};
+use holdfast_market_core::state::{DealStatus, Demand, SectorStatus};
 use holdfast_market_core::units::{Blocks, DealId};
 use holdfast_proofs::piece::PieceRoots;
 use holdfast_wire::ledger::ProviderDeal;
@@ -174,38 +174,40 @@ impl Pipeline {
 
     /// Opens what was demanded on the ledger: silence would be fraud.
     pub(crate) async fn answer_openings(&mut self, view: &View) -> Result<(), NodeError> {
+        let mut first = Ok(());
         for deal in view.deals.values() {
-            let Some(demand) = deal.deal.demand.clone() else {
-                continue;
-            };
-            let purpose = format!("opening/{}/{}", deal.id, demand.quad);
-            if self.outbox.waits(&purpose) {
-                continue;
+            if let Some(demand) = &deal.deal.demand {
+                // A shard that cannot be opened does not keep the others' demands waiting.
+                let done = self.answer_opening(view, deal.id, demand).await;
+                first = first.and(done);
             }
-            let Some(record) = self.shared.journal.shard(deal.id)? else {
-                return Err(NodeError::State(format!(
-                    "an opening of shard {} is demanded, of which this node has no bytes",
-                    deal.id
-                )));
-            };
-            let (shared, id) = (self.shared.clone(), deal.id);
-            let opening =
-                tokio::task::spawn_blocking(move || open_quad(&shared, id, &record, demand.quad))
-                    .await
-                    .map_err(|error| NodeError::State(error.to_string()))??;
-            let body = Body::AnswerOpening {
-                deal: deal.id,
-                opening,
-            };
-            self.post(
-                view.height,
-                Signer::Worker,
-                &purpose,
-                body,
-                Some(demand.due),
-            )
-            .await?;
         }
+        first
+    }
+
+    async fn answer_opening(
+        &mut self,
+        view: &View,
+        deal: DealId,
+        demand: &Demand,
+    ) -> Result<(), NodeError> {
+        let purpose = format!("opening/{deal}/{}", demand.quad);
+        if self.outbox.waits(&purpose) {
+            return Ok(());
+        }
+        let Some(record) = self.shared.journal.shard(deal)? else {
+            return Err(NodeError::State(format!(
+                "an opening of shard {deal} is demanded, of which this node has no bytes"
+            )));
+        };
+        let (shared, quad) = (self.shared.clone(), demand.quad);
+        let opening = tokio::task::spawn_blocking(move || open_quad(&shared, deal, &record, quad))
+            .await
+            .map_err(|error| NodeError::State(error.to_string()))??;
+        let body = Body::AnswerOpening { deal, opening };
+        let due = Some(demand.due);
+        self.post(view.height, Signer::Worker, &purpose, body, due)
+            .await?;
         Ok(())
     }
 }

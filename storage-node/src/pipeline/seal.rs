@@ -3,6 +3,7 @@
 use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
+use crate::progress::{Ended, Sealing};
 use crate::sectors::sector_error;
 use crate::work::Lane;
 use holdfast_market_core::message::{Body, PreCommit};
@@ -141,15 +142,18 @@ impl Pipeline {
     /// Seals in the background; layers that an earlier process finished are kept.
     fn start_seal(&self, height: Height, number: SectorNumber, record: SectorRecord) {
         let (shared, path) = (self.shared.clone(), self.sectors.path(number));
+        let shown = self.sealing.clone();
         let job = move || {
             // Sealed since the record was read: its folder may have a handle by now, and only one.
             if shared.journal.sector(number)?.is_some_and(|now| now.sealed) {
                 return Ok(());
             }
+            let shown = Ended(shown);
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let begun = std::time::Instant::now();
             let mut tenth = 0;
             let mut progress = |progress: holdfast_proofs::seal::SealProgress| {
+                shown.0.send_replace(Some(Sealing::of(number, progress)));
                 let now = progress.done.saturating_mul(10) / progress.total.max(1);
                 if now > tenth {
                     tenth = now;
@@ -203,7 +207,10 @@ impl Pipeline {
         };
         let handle = self.sectors.open(number, &record)?;
         let (shared, prover, height) = (self.shared.clone(), self.prover.clone(), view.height);
+        let shown = self.sealing.clone();
         let job = move || {
+            let shown = Ended(shown);
+            shown.0.send_replace(Some(Sealing::proving(number)));
             let statement = Statement::Seal(statement);
             let proofs = prover.prove(id, (number, &handle), &statement, height)?;
             let proven = SectorRecord {

@@ -9,9 +9,9 @@ use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{DealId, Periods, ShardRoot};
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
-use holdfast_wire::protocol::{AssistPut, PutShard, Refusal, RefusalCode, Response};
-use holdfast_wire::quic::{Body, Reply, serve::ReplyError};
-use holdfast_wire::transfer::{ReceiveError, assist, receive_shard};
+use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
+use holdfast_wire::quic::Body;
+use holdfast_wire::transfer::{ReceiveError, receive_shard};
 
 /// The longest term that is promised.
 const LONGEST_TERM: Periods = Periods(1_000_000);
@@ -91,21 +91,6 @@ impl Service {
             .map_err(|error| self.internal(&error))?;
         reservation.keep();
         Ok(record.receipt)
-    }
-
-    /// Codes a pack and spreads its shards; those for this node are taken in like any other.
-    pub(super) async fn assist(
-        &self,
-        put: AssistPut,
-        body: Body,
-        reply: Reply,
-    ) -> Result<(), ReplyError> {
-        let local = |put: PutShard, body: Body| async move { self.put_shard(&put, body).await };
-        let me = self.shared.node;
-        match assist(&self.peers, me, put, body, local).await {
-            Ok(outcomes) => reply.send(&Response::Assisted(outcomes)).await,
-            Err(refusal) => reply.refuse(refusal).await,
-        }
     }
 
     /// Whether the request is one that this node takes.

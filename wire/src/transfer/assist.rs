@@ -19,8 +19,9 @@ const ENDPOINT_LIMIT: usize = 128;
 const SENTENCE_LIMIT: usize = 200;
 
 /// Codes the pack in `body` and gives every shard to its target; `local` stores the shards whose
-/// target is this node itself (`me`), as for a `PutShard` of its own. Memory is a few columns a
-/// shard. A target that fails does not touch the others.
+/// target is this node itself (`me`), as for a `PutShard` of its own. `refusal` says why another
+/// target is not to be dialled, where it is not. Memory is a few columns a shard. A target that
+/// fails does not touch the others.
 ///
 /// # Errors
 /// A request that contradicts itself, or a body that breaks; then no shard is stored.
@@ -29,6 +30,7 @@ pub async fn assist<L, F>(
     me: NodeKey,
     put: AssistPut,
     mut body: Body,
+    refusal: impl Fn(&ShardTarget) -> Option<String>,
     local: L,
 ) -> Result<Vec<ShardOutcome>, Refusal>
 where
@@ -61,12 +63,14 @@ where
             shard,
             offer: target.offer.clone(),
         };
-        let local = &local;
+        let (local, refusal) = (&local, &refusal);
         puts.push(async move {
             let stored = if target.node == me {
                 local(request, shard_body)
                     .await
                     .map_err(|error| error.sentence)
+            } else if let Some(sentence) = refusal(target) {
+                Err(sentence)
             } else {
                 remote(peers, target, request, shard_body).await
             };

@@ -10,29 +10,30 @@ use holdfast_market_core::units::{ByteCount, PackId, ShardIndex};
 /// An opening is two groups of 16 KiB at most, their path, and a few hundred nodes.
 const OPENING_LIMIT: u64 = 64 << 10;
 
-/// Asks a node to open quads of a shard; what it answers is not verified yet.
+/// Asks a node to open quads of a shard; that what it answers lies under the shard's roots is not
+/// verified yet.
 ///
 /// # Errors
-/// A refusal, a broken connection, an answer that cannot be read or has another number of openings.
+/// A refusal, a broken connection, an answer that cannot be read or opens other quads.
 pub async fn piece_openings(
     connection: &Connection,
     pack: PackId,
     shard: ShardIndex,
     quads: Vec<u64>,
 ) -> Result<Vec<PieceOpening>, CallError> {
-    let wanted = quads.len();
+    let wanted = quads.clone();
     let request = Request::GetPieceProof(GetPieceProof { pack, shard, quads });
     let exchange = connection.open(&request, ByteCount(0)).await?;
     let (response, mut body) = exchange.answer().await?;
     if response != Response::PieceOpenings {
         return Err(CallError::Unexpected("PieceOpenings"));
     }
-    let limit = OPENING_LIMIT.saturating_mul(wanted.min(MAX_QUADS) as u64);
+    let limit = OPENING_LIMIT.saturating_mul(wanted.len().min(MAX_QUADS) as u64);
     let bytes = body.read_all(ByteCount(limit)).await?;
     let openings: Vec<PieceOpening> =
         decode("list of openings", &bytes).map_err(crate::protocol::frame::FrameError::from)?;
-    if openings.len() != wanted {
-        return Err(CallError::Unexpected("one opening a quad"));
+    if !openings.iter().map(|opening| opening.quad).eq(wanted) {
+        return Err(CallError::Unexpected("one opening of each quad asked for"));
     }
     Ok(openings)
 }

@@ -1,18 +1,21 @@
 //! Small storage nodes on loopback: honest ones, and ones that lie in one way each.
 
 use ed25519_dalek::SigningKey;
-use holdfast_market_core::message::{PackHeader, SigningContext};
+use holdfast_market_core::message::{PackHeader, PieceOpening, SigningContext};
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{
     Address, Amount, ByteCount, Height, NetworkId, PackId, Periods, ProviderId, ShardIndex,
     ShardRoot,
 };
+use holdfast_proofs::piece::{PieceShape, QuadOpening};
 use holdfast_wire::bao::Outboard;
 use holdfast_wire::protocol::{
-    PutShard, Refusal, RefusalCode, Request, Response, ShardOffer, ShardTarget,
+    ByteRange, PutShard, Refusal, RefusalCode, Request, Response, ShardOffer, ShardTarget,
 };
 use holdfast_wire::quic::{Body, Call, Limits, Peers, Service, node_key, serve, server};
-use holdfast_wire::transfer::{PutTarget, ShardSource, assist, receive_shard, send_shard};
+use holdfast_wire::transfer::{
+    PutTarget, ShardSource, assist, receive_shard, send_openings, send_shard,
+};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub const NETWORK: NetworkId = NetworkId([1; 32]);
+/// Levels of a piece's largest subtree.
+pub const PIECE_LEVELS: u32 = 4;
 
 /// How a node behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,13 @@ pub enum Manner {
     ReadsStall,
     /// Has lost everything.
     Lost,
-    /// Codes the pack wrongly when it assists: its targets get other bytes.
+    /// Opens other bytes, under the path of the right ones.
+    OpensAnotherByte,
+    /// Opens the quad after the one that was asked for.
+    OpensAnotherQuad,
+    /// Opens one quad less than was asked for.
+    OpensFewer,
+    /// Has no room.
     Refuses,
 }
 
@@ -64,6 +75,8 @@ struct State {
     manner: Mutex<Manner>,
     peers: Peers,
     shards: Mutex<HashMap<(PackId, ShardIndex), (PathBuf, Outboard)>>,
+    /// Whom it does not dial.
+    unknown: Mutex<Option<ProviderId>>,
     /// Bytes that came in bodies of any kind.
     pub served: Mutex<u64>,
 }
@@ -88,6 +101,7 @@ impl Node {
             manner: Mutex::new(manner),
             peers: Peers::new(identity.clone(), NETWORK).unwrap(),
             shards: Mutex::default(),
+            unknown: Mutex::default(),
             served: Mutex::default(),
         });
         let service = Service {
@@ -114,6 +128,11 @@ impl Node {
 
     pub fn behave(&self, manner: Manner) {
         *self.state.manner.lock().unwrap() = manner;
+    }
+
+    /// Does not dial that provider when it assists.
+    pub fn does_not_know(&self, provider: ProviderId) {
+        *self.state.unknown.lock().unwrap() = Some(provider);
     }
 
     /// Ends as a SIGKILL does: nobody is told.
@@ -176,7 +195,11 @@ async fn handle(state: Arc<State>, call: Call) {
         Request::AssistPut(put) => {
             let me = node_key(&state.identity);
             let local = |put, body| store(&state, put, body);
-            let response = match assist(&state.peers, me, put, body, local).await {
+            let refusal = |target: &ShardTarget| {
+                let unknown = *state.unknown.lock().unwrap() == Some(target.provider);
+                unknown.then(|| format!("provider {} is not known", target.provider))
+            };
+            let response = match assist(&state.peers, me, put, body, refusal, local).await {
                 Ok(outcomes) => Response::Assisted(outcomes),
                 Err(refusal) => Response::Refused(refusal),
             };
@@ -214,7 +237,52 @@ async fn handle(state: Arc<State>, call: Call) {
             };
             let _ = send_shard(reply, bytes, outboard, get.ranges).await;
         }
+        Request::GetPieceProof(get) => {
+            let manner = *state.manner.lock().unwrap();
+            let shard = state
+                .shards
+                .lock()
+                .unwrap()
+                .get(&(get.pack, get.shard))
+                .cloned();
+            let Some((path, outboard)) = shard else {
+                let _ = reply.refuse(refused("this shard is not stored here")).await;
+                return;
+            };
+            let bytes = std::fs::read(path).unwrap();
+            let mut openings: Vec<_> = get
+                .quads
+                .into_iter()
+                .map(|quad| open(&bytes, &outboard, quad, manner))
+                .collect();
+            if manner == Manner::OpensFewer {
+                openings.pop();
+            }
+            send_openings(reply, &openings).await.unwrap();
+        }
         _ => drop(reply),
+    }
+}
+
+fn open(bytes: &[u8], outboard: &Outboard, quad: u64, manner: Manner) -> PieceOpening {
+    let shown = quad + u64::from(manner == Manner::OpensAnotherQuad);
+    let length = bytes.len() as u64;
+    let shape = PieceShape::of(length, PIECE_LEVELS).unwrap();
+    let range = ByteRange {
+        start: shown * 127,
+        end: (shown * 127 + 127).min(length),
+    };
+    let mut slice = outboard.slice(bytes, &[range]).unwrap();
+    let mut opening = QuadOpening::read(bytes, &shape, shown).unwrap();
+    if manner == Manner::OpensAnotherByte {
+        // The slice ends with bytes of the shard.
+        *slice.last_mut().unwrap() ^= 1;
+        opening.nodes[0] = opening.nodes[1];
+    }
+    PieceOpening {
+        quad,
+        slice,
+        opening,
     }
 }
 
