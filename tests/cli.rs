@@ -1,6 +1,11 @@
 //! The command line without a network: help, exit codes, and what it says about bad input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::message::encode;
+use holdfast_market_core::parameters::Parameters;
+use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_wire::network::NetworkFolder;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -228,4 +233,33 @@ fn the_demo_says_at_once_that_its_file_is_missing() {
             .contains("missing.bin")
     );
     assert!(!Path::new(&at).exists());
+}
+
+#[test]
+fn a_node_whose_folder_another_process_holds_is_refused_by_name_and_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (network, data) = (folder.path().join("net"), folder.path().join("data"));
+    let keys = VerifyingKeys::new();
+    let genesis = Genesis {
+        name: "test".into(),
+        time: 0,
+        parameters: Parameters::dev(),
+        verifying_keys: keys.digest(),
+        balances: vec![],
+        validators: vec![],
+    };
+    let keys = encode(&keys).unwrap();
+    let api = "http://127.0.0.1:1";
+    NetworkFolder::create(&network, &genesis, &keys, api, Path::new("params")).unwrap();
+    let (network, data) = (network.to_str().unwrap(), data.to_str().unwrap());
+    assert!(holdfast(&["node", "init", "--data", data]).status.success());
+    // This process is the other one.
+    let lock = std::fs::File::create(format!("{data}/lock")).unwrap();
+    lock.lock().unwrap();
+    let run = ["node", "run", "--network", network, "--data", data];
+    let output = holdfast(&[&run[..], &["--listen", "127.0.0.1:0"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("data is in use by another process"), "{said}");
+    assert!(!stdout(&output).contains("ready"));
 }

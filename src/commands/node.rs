@@ -1,13 +1,16 @@
 //! `holdfast node`: a storage node of the network.
 
 use crate::output::{CommandError, Output, Table, bytes};
+use holdfast_client::meter::Meter;
 use holdfast_market_core::units::Amount;
 use holdfast_node::keys::NodeKeys;
 use holdfast_node::node::{DEFAULT_PRICE, Node, NodeConfig, is_running};
 use holdfast_node::pipeline::Goal;
+use holdfast_node::progress::{SealStage, Sealing};
 use holdfast_node::report::{NodeReport, REPORT_FILE};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::network::NetworkFolder;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -116,8 +119,38 @@ async fn serve(node: Node) -> Result<(), CommandError> {
         let _ = stop.send(true);
     });
     println!("ready node on {}", node.address());
+    if std::io::stderr().is_terminal() {
+        tokio::spawn(show(node.sealing()));
+    }
     node.run(stopped).await;
     Ok(())
+}
+
+/// Shows how far the seal under way is, with rate and time left, until the node ends.
+async fn show(mut sealing: watch::Receiver<Option<Sealing>>) {
+    // Dropped, and so taken from the terminal, when nothing is sealed.
+    let mut shown: Option<(Meter, SealStage)> = None;
+    while sealing.changed().await.is_ok() {
+        let now = *sealing.borrow_and_update();
+        let Some(now) = now else {
+            shown = None;
+            continue;
+        };
+        if let Some((meter, stage)) = &shown
+            && *stage == now.stage
+        {
+            meter.set(now.done);
+            continue;
+        }
+        let meter = Meter::on_terminal();
+        match now.stage {
+            SealStage::Labels => meter.begin("seal: labels", now.total),
+            SealStage::Trees => meter.begin("seal: columns, trees", now.total),
+            SealStage::Proof => meter.wait("seal: proof"),
+        }
+        meter.set(now.done);
+        shown = Some((meter, now.stage));
+    }
 }
 
 fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), CommandError> {
