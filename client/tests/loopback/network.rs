@@ -95,7 +95,7 @@ impl Node {
             price: PRICE,
         };
         let peers = Peers::new(identity, network).unwrap();
-        let service = Service::new(shared.clone(), peers.clone());
+        let service = Service::new(shared.clone(), peers.clone(), client.clone());
         let (closed, doors) = watch::channel(false);
         let assisted = Arc::new(AtomicU64::new(0));
         let counter = assisted.clone();
