@@ -7,6 +7,7 @@ pub mod bytes;
 pub mod challenge;
 #[cfg(feature = "prove")]
 pub mod circuit;
+pub mod crash;
 #[cfg(feature = "prove")]
 pub mod embed;
 #[cfg(feature = "prove")]

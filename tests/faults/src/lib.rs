@@ -1,0 +1,1 @@
+//! What the tests break a network with: processes that are killed, disks that fail, peers that lie.
