@@ -5,6 +5,7 @@
 
 pub mod bytes;
 pub mod challenge;
+pub mod checked;
 #[cfg(feature = "prove")]
 pub mod circuit;
 pub mod crash;

@@ -1,6 +1,7 @@
 //! The provider: pieces, sectors, the pipeline, the prover.
 
 pub mod error;
+pub mod heal;
 pub mod journal;
 pub mod keys;
 pub mod node;

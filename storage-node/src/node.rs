@@ -1,6 +1,7 @@
 //! A storage node: its data folder, its end point, and the pipeline behind them.
 
 use crate::error::NodeError;
+use crate::heal::{Healed, Scrub};
 use crate::journal::Journal;
 use crate::keys::NodeKeys;
 use crate::outbox::Outbox;
@@ -98,8 +99,17 @@ impl Node {
             |error| matches!(error, NodeError::JournalInUse { .. }),
         )?;
         let shards = ShardStore::open(&data.join("shards"))?;
-        let known: BTreeSet<_> = journal.shards()?.into_iter().map(|(id, _)| id).collect();
+        let records = journal.shards()?;
+        let known: BTreeSet<_> = records.iter().map(|(id, _)| *id).collect();
         shards.keep_only(&known)?;
+        for (deal, record) in records {
+            // One that is missing or short is remembered, and put right as soon as the ledger answers.
+            if let Err(error) = shards.file(deal, record.receipt.receipt.length) {
+                tracing::error!(%error, "a shard is damaged");
+            }
+        }
+        // A record that cannot be read is said now, and not when it is needed.
+        journal.sectors()?;
         let ledger = LedgerClient::new(config.network.api()).map_err(start)?;
         let outbox = Outbox::open(ledger.clone(), network, parameters.clone(), &journal)?;
         if config.listen.ip().is_unspecified() {
@@ -129,7 +139,7 @@ impl Node {
             provider: provider.clone(),
             status,
         });
-        let service = Service::new(shared.clone(), peers, ledger.clone());
+        let service = Service::new(shared.clone(), peers.clone(), ledger.clone());
         let pipeline = Pipeline {
             shared,
             ledger,
@@ -145,6 +155,9 @@ impl Node {
             sectors: Arc::new(Sectors::new(&data.join("sectors"))),
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
+            peers,
+            scrub: Scrub::default(),
+            healed: Healed::default(),
             sealing: sealing_sender,
             report: data.join(REPORT_FILE),
             provider: provider_sender,

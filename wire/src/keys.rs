@@ -255,7 +255,15 @@ impl KeyFile {
             Zeroizing::new(crate::atomic::read_bounded(path, KEY_FILE_LIMIT).map_err(io_error)?);
         std::str::from_utf8(&bytes)
             .map_err(|_| PhraseError::Malformed("it is not text".into()))
-            .and_then(Phrase::parse)
+            .and_then(|text| {
+                // Half of a phrase can be a phrase: the checksum of twelve words has four bits.
+                if text.ends_with('\n') {
+                    Phrase::parse(text)
+                } else {
+                    let reason = "the file does not end with a line's end, so words may be missing";
+                    Err(PhraseError::Malformed(reason.into()))
+                }
+            })
             .map_err(|source| KeyFileError::Malformed {
                 path: path.to_owned(),
                 source,

@@ -12,3 +12,4 @@ pub mod quic;
 pub mod transfer;
 
 pub mod atomic;
+pub mod watermark;

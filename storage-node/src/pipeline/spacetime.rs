@@ -188,7 +188,13 @@ impl Pipeline {
         if !faulty && !near {
             return Ok(());
         }
-        let looked = {
+        let looked = if self.sectors.is_damaged(sector.id.number) {
+            // A few leaves may read right where others do not.
+            Err(NodeError::State(format!(
+                "sector {} has damaged files, which are being put right",
+                sector.id.number
+            )))
+        } else {
             let handle = handle.clone();
             tokio::task::spawn_blocking(move || handle.check())
                 .await
