@@ -18,7 +18,7 @@ use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use holdfast_market_core::view::Writes;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use holdfast_wire::watermark::{Mark, Watermark};
 use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,10 @@ impl Store {
         network: NetworkId,
         genesis: &GenesisState,
     ) -> Result<Self, StoreError> {
-        let held = DataFolder::open(folder, FolderKind::Market, network)?;
+        let held = patiently(
+            || DataFolder::open(folder, FolderKind::Market, network),
+            |error| matches!(error, FolderError::InUse { .. }),
+        )?;
         let database = database_folder(folder);
         let mark = Watermark::read(&database);
         let mut options = options();
@@ -172,9 +175,11 @@ impl Store {
             options.create_if_missing(true);
             options.create_missing_column_families(true);
         }
-        let columns = Column::ALL.map(Column::descriptor);
-        let db = DB::open_cf_descriptors(&options, &database, columns);
-        let db = db.map_err(|source| StoreError::Database {
+        let open = || {
+            let columns = Column::ALL.map(Column::descriptor);
+            DB::open_cf_descriptors(&options, &database, columns)
+        };
+        let db = patiently(open, is_locked).map_err(|source| StoreError::Database {
             folder: folder.into(),
             source,
         })?;
@@ -638,6 +643,18 @@ fn open_checked(folder: &Path, mark: Mark) -> Result<DB, StoreError> {
 
 fn database_folder(folder: &Path) -> PathBuf {
     folder.join("ledger")
+}
+
+/// Whether the database is refused because of its lock, which the process that held it, this one or
+/// another, has not let go of yet. RocksDB says so in words only.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    [
+        "IO error: While lock file: ",
+        "IO error: lock hold by current process",
+    ]
+    .iter()
+    .any(|words| text.starts_with(words))
 }
 
 fn options() -> Options {
