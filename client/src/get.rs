@@ -23,6 +23,8 @@ pub struct Got {
     pub files: u64,
     /// Their bytes.
     pub bytes: ByteCount,
+    /// Providers that were gone around, each with what it did.
+    pub around: Vec<String>,
 }
 
 /// The object of a name or id.
@@ -69,11 +71,13 @@ pub async fn get(
     }
     meter.wait("writing it to the disk");
     let path = restoration.finish()?;
+    let faults = object.reader.faults();
     Ok(Got {
         name: record.name.clone(),
         path,
         files,
         bytes: ByteCount(bytes),
+        around: faults.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -184,16 +184,21 @@ impl Node {
 
     /// Serves and follows the ledger until `stop` is true.
     pub async fn run(mut self, stop: watch::Receiver<bool>) {
+        let serving = self.serving(stop.clone());
+        tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+    }
+
+    /// Answers over QUIC until `stop` is true.
+    pub(crate) fn serving(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
         let service = quic::Service {
             network: self.network,
-            provider: self.provider,
+            provider: self.provider.clone(),
             limits: Limits::default(),
         };
-        let handler = self.service;
-        let serving = quic::serve(self.endpoint, service, stopped(stop.clone()), move |call| {
+        let handler = self.service.clone();
+        quic::serve(self.endpoint.clone(), service, stopped(stop), move |call| {
             handler.clone().handle(call)
-        });
-        tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+        })
     }
 }
 

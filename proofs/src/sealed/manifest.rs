@@ -118,7 +118,7 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.named("read", path)?,
         };
-        checked::without_check(&bytes)
+        checked::without_check_or_old(&bytes)
             .and_then(|text| serde_json::from_slice(&text).ok())
             .filter(|manifest: &Manifest| {
                 manifest.version == VERSION

@@ -182,6 +182,13 @@ impl Patient {
         let number = self.handle.number();
         let beside = self.sectors.beside(number);
         let failed = |error| sector_error(number, &beside, &error);
+        let damaged = |group| self.handle.read().group_damage(group).any();
+        if !self.wants_layers() && !Group::all().any(damaged) {
+            // Somebody has put the files back meanwhile.
+            remove_folder(&beside)?;
+            self.sectors.mended(number);
+            return Ok(());
+        }
         self.check_room()?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let (class, replica) = (self.record.class, self.record.replica);

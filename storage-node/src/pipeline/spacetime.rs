@@ -192,10 +192,11 @@ impl Pipeline {
         }
         let looked = if self.sectors.is_damaged(sector.id.number) {
             // A few leaves may read right where others do not.
-            Err(NodeError::State(format!(
-                "sector {} has damaged files, which are being put right",
-                sector.id.number
-            )))
+            Err(NodeError::Sector {
+                number: sector.id.number,
+                path: self.sectors.path(sector.id.number),
+                reason: "files are damaged and are being put right".into(),
+            })
         } else {
             let handle = handle.clone();
             tokio::task::spawn_blocking(move || handle.check())
