@@ -111,7 +111,9 @@ pub enum FolderError {
         reason: String,
     },
     /// It has files but no identity.
-    #[error("{path} has files in it and is no data folder; give an empty or new folder")]
+    #[error(
+        "{path} has files in it and is no data folder: it has no {IDENTITY_FILE}; restore that file from a copy, or give an empty or new folder"
+    )]
     Foreign {
         /// The folder.
         path: PathBuf,

@@ -72,6 +72,7 @@ async fn a_catalogue_that_is_damaged_or_lost_is_read_from_the_network_again() {
 
     // One that was never published is not taken for an empty one.
     let poor = network.poor_session("poor");
+    drop(poor.wallet().lock(poor.network_id()).unwrap());
     let file = poor.wallet().path().join("catalogue.sealed");
     std::fs::write(&file, b"").unwrap();
     let error = current(&poor).await.unwrap_err().to_string();

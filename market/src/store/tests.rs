@@ -310,7 +310,7 @@ fn damage_to_any_file_of_the_ledger_is_refused_by_name_or_changes_nothing() {
         if !below.starts_with("ledger") && !kind.path.ends_with(".mark") {
             continue;
         }
-        damage::each(&data, below, 3, 12, |folder, damage| {
+        damage::each(&data, below, 0, 12, |folder, damage| {
             let what = format!("{}, {damage}", below.display());
             let name = folder.to_str().unwrap();
             let found = content(&network, folder);
