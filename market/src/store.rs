@@ -169,11 +169,12 @@ impl Store {
         let database = database_folder(folder);
         let mark = Watermark::read(&database);
         let mut options = options();
-        if mark != Mark::None || database.join("CURRENT").exists() {
-            drop(open_checked(folder, mark)?);
-        } else {
+        if mark == Mark::None {
+            // New, or killed before it was made whole; from its first opening on it has a mark.
             options.create_if_missing(true);
             options.create_missing_column_families(true);
+        } else {
+            drop(open_checked(folder, mark)?);
         }
         let open = || {
             let columns = Column::ALL.map(Column::descriptor);

@@ -57,10 +57,11 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, NodeError> {
         let mark = Watermark::read(path);
         let mut options = Options::default();
-        if mark != Mark::None || path.join("CURRENT").exists() {
-            check(path, &options, mark)?;
-        } else {
+        if mark == Mark::None {
+            // New, or killed before it was made whole; from its first opening on it has a mark.
             options.create_if_missing(true);
+        } else {
+            check(path, &options, mark)?;
         }
         // The journal is small; a home machine's memory belongs to sealing.
         options.set_write_buffer_size(4 << 20);
