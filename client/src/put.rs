@@ -211,10 +211,11 @@ async fn begin(
         let least = ByteCount(bytes.0.max(crate::stream::SEALED_CHUNK_BYTES as u64));
         return Err(survey.too_little_room(code, &[least]));
     }
-    let begun = SystemTime::now()
+    let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs();
+    let begun = catalogue.next_moment(clock);
     let plan = plan(source, name, terms, capacity, catalogue, begun)?;
     let lengths: Vec<ByteCount> = plan.packs.iter().map(|pack| pack.length).collect();
     let assigned = survey.assign(code, &lengths)?;

@@ -7,6 +7,7 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod clock;
 pub mod figures;
 pub mod network;
 pub mod points;
