@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A provider has so long to make the bytes durable and to sign.
-const RECEIPT_TIME: Duration = Duration::from_secs(60);
+const RECEIPT_TIME: Duration = Duration::from_secs(45);
 /// Bytes of source that are sent at once.
 const PIECE: usize = 64 << 10;
 
