@@ -67,6 +67,8 @@ pub struct Stored {
     pub resumed: bool,
     /// Whether the wallet's name now points at a catalogue that has it.
     pub published: bool,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }
@@ -140,6 +142,7 @@ pub async fn put(
         journal,
         direct: options.direct,
         meter,
+        around: Vec::new(),
     };
     work.packs(&catalogue).await?;
     let mut stored = work.finish(catalogue).await?;
@@ -277,6 +280,7 @@ struct Work<'a> {
     journal: Journal,
     direct: bool,
     meter: &'a Meter,
+    around: Vec<String>,
 }
 
 impl Work<'_> {
@@ -444,6 +448,7 @@ impl Work<'_> {
             })
             .await?;
             crash_point("put.uploaded");
+            self.around.extend(done.around);
             pack.targets = done.targets;
             pack.receipts = done.receipts;
             self.journal.save()?;
@@ -507,6 +512,7 @@ impl Work<'_> {
             receipt: self.write_receipt(record.id).await?,
             resumed: false,
             published,
+            around: std::mem::take(&mut self.around),
             milliseconds: 0,
         };
         catalogue.insert(record);
