@@ -476,7 +476,7 @@ impl Work<'_> {
     }
 
     /// Publishes the catalogue, writes it down here, and writes the receipt.
-    async fn finish(self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
+    async fn finish(mut self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
         let session = self.session;
         self.meter.wait("publishing the catalogue");
         let plan = &self.journal.plan;

@@ -208,7 +208,10 @@ async fn send(
                 Ok(results) => return Ok(results),
                 Err(error @ PutError::Assistant { .. }) => {
                     tracing::warn!(%error, "trying another assistant");
-                    note(around, format!("provider {}: {error}", assistant.target.provider));
+                    note(
+                        around,
+                        format!("provider {}: {error}", assistant.target.provider),
+                    );
                     // Who fails at once costs nothing; who keeps us waiting is followed by no other
                     // that may do the same.
                     if kept_waiting(&error) {

@@ -56,7 +56,10 @@ pub async fn run(args: CheckArgs, output: &Output) -> Result<(), CommandError> {
             deposit(&session)
         )
     } else {
-        format!("`holdfast status {}` shows how many shards are left", args.name)
+        format!(
+            "`holdfast status {}` shows how many shards are left",
+            args.name
+        )
     };
     let of = count(checked.shards.len() as u64, "shard");
     let sentence = format!("{found} of {of} of {} not in order", checked.name);
@@ -112,7 +115,9 @@ fn said(done: &Done) -> String {
             height,
             reward,
             refund,
-        } => format!("fraud shown at height {height}: {reward} for this wallet, {refund} back from escrow"),
+        } => format!(
+            "fraud shown at height {height}: {reward} for this wallet, {refund} back from escrow"
+        ),
         Done::PromiseClaimed { height, reward } => {
             format!("claimed at height {height}: {reward} for this wallet")
         }

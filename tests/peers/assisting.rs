@@ -20,7 +20,11 @@ const SPREADS: [(Spread, Option<&[usize]>, &str); 10] = [
     (Spread::LeavesOneOut, Some(&[4]), "does not answer"),
     (Spread::Substitutes, Some(&[4]), "another provider"),
     (Spread::GivesAnothersReceipt, Some(&[4]), "another shard"),
-    (Spread::Forges, Some(&[0, 1, 2, 3, 4, 5]), "not signed by its worker"),
+    (
+        Spread::Forges,
+        Some(&[0, 1, 2, 3, 4, 5]),
+        "not signed by its worker",
+    ),
     (Spread::AnswersAtOnce, Some(&[0, 1, 2, 3, 4, 5]), "no room"),
     (Spread::TooFew, None, "one outcome a shard"),
     (Spread::TooMany, None, "one outcome a shard"),
@@ -28,7 +32,9 @@ const SPREADS: [(Spread, Option<&[usize]>, &str); 10] = [
     (Spread::TakesNothing, None, "too few bytes"),
 ];
 
-fn faults(results: &[Result<holdfast_market_core::receipt::SignedReceipt, PeerFault>]) -> Vec<usize> {
+fn faults(
+    results: &[Result<holdfast_market_core::receipt::SignedReceipt, PeerFault>],
+) -> Vec<usize> {
     let failed = results.iter().enumerate().filter(|(_, one)| one.is_err());
     failed.map(|(shard, _)| shard).collect()
 }

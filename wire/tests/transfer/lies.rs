@@ -57,7 +57,13 @@ pub enum Lie {
 const LONG: Duration = Duration::from_secs(120);
 
 /// Answers a read with a lie.
-pub async fn read(lie: Lie, reply: Reply, bytes: Vec<u8>, outboard: Outboard, get: &GetShard) {
+pub(super) async fn read(
+    lie: Lie,
+    reply: Reply,
+    bytes: Vec<u8>,
+    outboard: Outboard,
+    get: &GetShard,
+) {
     let length = outboard.length();
     let range = get.ranges[0];
     let honest = outboard.slice(&*bytes, &get.ranges).unwrap();
@@ -80,7 +86,11 @@ pub async fn read(lie: Lie, reply: Reply, bytes: Vec<u8>, outboard: Outboard, ge
         Lie::AnotherRange => {
             // As long as what was asked for, from elsewhere in the shard.
             let wanted = range.end - range.start;
-            let start = if range.start == 0 { length.0 - wanted } else { 0 };
+            let start = if range.start == 0 {
+                length.0 - wanted
+            } else {
+                0
+            };
             let other = ByteRange {
                 start: start.max(u64::from(start == range.start)),
                 end: start + wanted,
@@ -170,7 +180,12 @@ pub enum Spread {
 }
 
 /// Spreads an upload dishonestly.
-pub async fn spread(how: Spread, state: &Arc<State>, mut put: AssistPut, mut body: Body) -> Option<Response> {
+pub(super) async fn spread(
+    how: Spread,
+    state: &Arc<State>,
+    mut put: AssistPut,
+    mut body: Body,
+) -> Option<Response> {
     match how {
         Spread::TakesNothing => {
             tokio::time::sleep(LONG).await;
@@ -193,7 +208,9 @@ pub async fn spread(how: Spread, state: &Arc<State>, mut put: AssistPut, mut bod
         // Targets are asked for in order, but for its own.
         (how == Spread::LeavesOneOut && *number == 4).then(|| "it does not answer".to_owned())
     };
-    let mut outcomes = assist(&state.peers, me, put, body, refusal, local).await.ok()?;
+    let mut outcomes = assist(&state.peers, me, put, body, refusal, local)
+        .await
+        .ok()?;
     match how {
         Spread::GivesAnothersReceipt => outcomes[4] = outcomes[3].clone(),
         Spread::Forges => {
