@@ -67,6 +67,8 @@ pub struct Stored {
     pub resumed: bool,
     /// Whether the wallet's name now points at a catalogue that has it.
     pub published: bool,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }
@@ -140,6 +142,7 @@ pub async fn put(
         journal,
         direct: options.direct,
         meter,
+        around: Vec::new(),
     };
     work.packs(&catalogue).await?;
     let mut stored = work.finish(catalogue).await?;
@@ -278,6 +281,7 @@ struct Work<'a> {
     journal: Journal,
     direct: bool,
     meter: &'a Meter,
+    around: Vec<String>,
 }
 
 impl Work<'_> {
@@ -445,6 +449,7 @@ impl Work<'_> {
             })
             .await?;
             crash_point("put.uploaded");
+            self.around.extend(done.around);
             pack.targets = done.targets;
             pack.receipts = done.receipts;
             self.journal.save()?;
@@ -472,7 +477,7 @@ impl Work<'_> {
     }
 
     /// Publishes the catalogue, writes it down here, and writes the receipt.
-    async fn finish(self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
+    async fn finish(mut self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
         let session = self.session;
         self.meter.wait("publishing the catalogue");
         let plan = &self.journal.plan;
@@ -508,6 +513,7 @@ impl Work<'_> {
             receipt: self.write_receipt(record.id).await?,
             resumed: false,
             published,
+            around: std::mem::take(&mut self.around),
             milliseconds: 0,
         };
         catalogue.insert(record);

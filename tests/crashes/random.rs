@@ -1,6 +1,8 @@
 //! Kills at random moments, from a seed that is printed, while the wall clock jumps by hours.
 
-use super::state::{all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once};
+use super::state::{
+    all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once,
+};
 use super::{alone, binary, noise};
 use holdfast_faults::clock::Clock;
 use holdfast_faults::figures;
@@ -44,14 +46,25 @@ impl Client {
     fn source(&self, number: usize) -> PathBuf {
         let source = self.folder.join(format!("file-{number}"));
         if !source.exists() {
-            std::fs::write(&source, noise(number as u64, 20_000 + 30_000 * (number % 5))).unwrap();
+            std::fs::write(
+                &source,
+                noise(number as u64, 20_000 + 30_000 * (number % 5)),
+            )
+            .unwrap();
         }
         source
     }
 
     fn begin(&mut self) {
         let source = self.source(self.stored.len());
-        let words = ["put", "--data-shards", "2", "--total-shards", "3", "--network"];
+        let words = [
+            "put",
+            "--data-shards",
+            "2",
+            "--total-shards",
+            "3",
+            "--network",
+        ];
         let mut arguments: Vec<OsString> = words.map(OsString::from).to_vec();
         arguments.extend([self.network.clone().into(), source.clone().into()]);
         let running = Running::begin(binary(), &arguments, &self.environment);
@@ -133,16 +146,23 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let kills = network.kills() + client_kills;
-    println!("{kills} kills, {} files stored meanwhile", client.stored.len());
+    println!(
+        "{kills} kills, {} files stored meanwhile",
+        client.stored.len()
+    );
     assert!(kills >= LEAST_KILLS, "{kills} kills");
 
     // The storm is over: what was begun is finished, and at least one file more goes in.
     let goal = client.stored.len().max(1);
     network
-        .until("the client has stored what it began", PATIENCE, async |_| {
-            client.step(goal);
-            client.stored.len() >= goal && client.under_way.is_none()
-        })
+        .until(
+            "the client has stored what it began",
+            PATIENCE,
+            async |_| {
+                client.step(goal);
+                client.stored.len() >= goal && client.under_way.is_none()
+            },
+        )
         .await;
     network
         .until_shown("all is proven and paid", PATIENCE, |view| {
@@ -166,6 +186,10 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
         "random_kills",
         kills as f64,
         "kills",
-        &format!("in {} s from seed {seed}, {} files stored, {lost} bytes lost", STORM.as_secs(), client.stored.len()),
+        &format!(
+            "in {} s from seed {seed}, {} files stored, {lost} bytes lost",
+            STORM.as_secs(),
+            client.stored.len()
+        ),
     );
 }

@@ -10,9 +10,7 @@ use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Blocks, Height};
 use holdfast_proofs::crash::{CRASH_LOG, CRASH_ONLY};
 use holdfast_proofs::sector::SectorClass;
-use holdfast_testnet::{
-    Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, UpOptions,
-};
+use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, UpOptions};
 use holdfast_wire::ledger::LedgerClient;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -286,15 +284,13 @@ impl Network {
         mut holds: impl FnMut(&LedgerView) -> bool,
     ) -> LedgerView {
         let mut last = None;
-        self.until(what, patience, async |network| {
-            match network.view().await {
-                Some(view) => {
-                    let held = holds(&view);
-                    last = Some(view);
-                    held
-                }
-                None => false,
+        self.until(what, patience, async |network| match network.view().await {
+            Some(view) => {
+                let held = holds(&view);
+                last = Some(view);
+                held
             }
+            None => false,
         })
         .await;
         last.unwrap()
@@ -379,7 +375,11 @@ impl Network {
             OutcomeResult::Done => None,
             OutcomeResult::Refused(why) => Some(format!("{:?}: {why}", message.body)),
         };
-        self.messages().await.into_iter().filter_map(refused).collect()
+        self.messages()
+            .await
+            .into_iter()
+            .filter_map(refused)
+            .collect()
     }
 
     /// The end of each log, so that a failure far away can be understood.
