@@ -564,6 +564,8 @@ impl Work<'_> {
             path: path.clone(),
             source: std::io::Error::other(error),
         })?;
+        // The packs are shown by what is signed; which object they make is not.
+        let text = holdfast_proofs::checked::with_check(&text);
         holdfast_wire::atomic::write(&path, &text, 0o600).map_err(ClientError::io(&path))?;
         Ok(path)
     }

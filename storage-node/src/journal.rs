@@ -1,7 +1,8 @@
 //! The journal: what the node has promised, made and begun, durable before anybody is told.
 //!
 //! One RocksDB store; every write is one synced batch, so that a SIGKILL at any moment leaves
-//! either the state before or the state after.
+//! either the state before or the state after. A store that has lost what was acknowledged, because
+//! a file of it is damaged, is refused before anything in its folder is changed.
 
 mod records;
 
@@ -10,9 +11,11 @@ pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 use crate::error::NodeError;
 use holdfast_market_core::message::{decode, encode};
 use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
+use holdfast_wire::watermark::{Mark, Watermark};
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// First byte of a key: the kind of its record.
 #[derive(Clone, Copy)]
@@ -36,6 +39,8 @@ impl Kind {
 pub struct Journal {
     store: DB,
     path: PathBuf,
+    // Held by a write until it is noted, so that nothing is noted that is not synced.
+    mark: Mutex<Watermark>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -48,10 +53,15 @@ impl Journal {
     /// Opens the journal at `path`, or makes an empty one.
     ///
     /// # Errors
-    /// A store that another process holds, or that the disk refuses.
+    /// A store that another process holds, that the disk refuses, or whose files are damaged.
     pub fn open(path: &Path) -> Result<Self, NodeError> {
+        let mark = Watermark::read(path);
         let mut options = Options::default();
-        options.create_if_missing(true);
+        if mark != Mark::None || path.join("CURRENT").exists() {
+            check(path, &options, mark)?;
+        } else {
+            options.create_if_missing(true);
+        }
         // The journal is small; a home machine's memory belongs to sealing.
         options.set_write_buffer_size(4 << 20);
         options.set_max_write_buffer_number(2);
@@ -64,9 +74,13 @@ impl Journal {
             }
             failed(path, &error)
         })?;
+        let mark = Watermark::open(path)
+            .and_then(|mark| mark.note(store.latest_sequence_number()).map(|()| mark))
+            .map_err(NodeError::file(&Watermark::path_of(path)))?;
         Ok(Self {
             store,
             path: path.to_owned(),
+            mark: Mutex::new(mark),
         })
     }
 
@@ -240,9 +254,13 @@ impl Journal {
     fn write(&self, batch: WriteBatch) -> Result<(), NodeError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        // A panic elsewhere leaves the file with one number or the other.
+        let mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         self.store
             .write_opt(batch, &options)
-            .map_err(|error| failed(&self.path, &error))
+            .map_err(|error| failed(&self.path, &error))?;
+        mark.note(self.store.latest_sequence_number())
+            .map_err(NodeError::file(&Watermark::path_of(&self.path)))
     }
 }
 
@@ -260,6 +278,32 @@ fn read<T: Serialize + for<'de> Deserialize<'de>>(
         entry: String::from_utf8(name.to_vec()).unwrap_or_else(|_| hex::encode(name)),
         reason: error.to_string(),
     })
+}
+
+/// Reads the store through, every block against its checksum, and compares its end with what was
+/// noted. Nothing is written: what a later write would throw away is there still.
+fn check(path: &Path, options: &Options, mark: Mark) -> Result<(), NodeError> {
+    let failed = |error: rocksdb::Error| failed(path, &error);
+    let store = DB::open_for_read_only(options, path, false).map_err(failed)?;
+    let found = store.latest_sequence_number();
+    match mark {
+        Mark::At(noted) if found < noted => {
+            let path = path.to_owned();
+            return Err(NodeError::JournalLost { path, found, noted });
+        }
+        Mark::Unreadable => {
+            let mark = Watermark::path_of(path);
+            tracing::warn!(
+                mark = %mark.display(),
+                "the file is damaged and written anew: whether the journal lost its last writes cannot be told"
+            );
+        }
+        Mark::At(_) | Mark::None => {}
+    }
+    for item in store.iterator(IteratorMode::Start) {
+        item.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Whether the store is refused because of its lock. RocksDB says so in words only.

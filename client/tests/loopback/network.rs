@@ -24,6 +24,7 @@ use holdfast_market_core::units::{
     Address, Amount, Blocks, ByteCount, DealId, Height, NetworkId, PackId, Periods, ProviderId,
     SectorNumber, ShardIndex,
 };
+use holdfast_node::error::NodeError;
 use holdfast_node::journal::Journal;
 use holdfast_node::placement::{Occupancy, Piece};
 use holdfast_node::room::Room;
@@ -237,6 +238,25 @@ impl Node {
     /// Shards that it has signed for.
     pub fn shards(&self) -> usize {
         self.shared.journal.shards().unwrap().len()
+    }
+
+    /// What it has signed for, and where the bytes lie.
+    pub fn shard_files(&self) -> Vec<(DealId, PathBuf)> {
+        let shards = self.shared.journal.shards().unwrap().into_iter();
+        let path = |deal| (deal, self.shared.shards.path(deal));
+        shards.map(|(deal, _)| path(deal)).collect()
+    }
+
+    /// The shards whose files it has met damaged.
+    pub fn damaged(&self) -> Vec<DealId> {
+        let damaged = self.shared.shards.damaged().into_iter();
+        damaged.map(|(deal, _)| deal).collect()
+    }
+
+    /// Has a shard again from others of its pack, as its pipeline would.
+    pub async fn rebuild(&self, client: &LedgerClient, deal: DealId) -> Result<(), NodeError> {
+        let rebuilt = holdfast_node::heal::rebuild(&self.shared, &self.peers, client, deal).await;
+        rebuilt.map(drop)
     }
 
     /// Uploads that it was asked to spread.

@@ -59,7 +59,9 @@ impl Service {
             Ok(()) => Ok(()),
             Err(SendShardError::Stored(error)) => {
                 self.outboards.forget(deal);
-                tracing::error!(shard = %deal, %error, "a shard's file is damaged");
+                // The stream was broken off: the asker goes to another for the rest.
+                let error = self.shared.shards.damage(deal, error.to_string());
+                tracing::error!(%error, "a shard was not sent to its end");
                 Ok(())
             }
             Err(SendShardError::Reply(error)) => Err(error),
@@ -161,12 +163,7 @@ fn checked_outboard(
     file: &File,
 ) -> Result<Outboard, NodeError> {
     let receipt = &record.receipt.receipt;
-    let path = shared.shards.path(deal);
-    let damaged = |reason: String| NodeError::Shard {
-        shard: deal,
-        path: path.clone(),
-        reason,
-    };
+    let damaged = |reason: String| shared.shards.damage(deal, reason);
     let outboard = Outboard::compute(receipt.length, BufReader::with_capacity(1 << 18, file))
         .map_err(|error| damaged(error.to_string()))?;
     if outboard.root() != receipt.root {
@@ -203,12 +200,7 @@ fn open_checked(
     quad: u64,
 ) -> Result<PieceOpening, NodeError> {
     let length = outboard.length();
-    let path = shared.shards.path(deal);
-    let damaged = |reason: String| NodeError::Shard {
-        shard: deal,
-        path: path.clone(),
-        reason,
-    };
+    let damaged = |reason: String| shared.shards.damage(deal, reason);
     let start = quad.saturating_mul(QUAD_BYTES as u64);
     let range = ByteRange {
         start,
