@@ -9,6 +9,7 @@ use crate::walk::Source;
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Height, MessageId, Periods};
+use holdfast_proofs::crash::crash_point;
 use holdfast_wire::atomic;
 use holdfast_wire::protocol::ShardTarget;
 use serde::{Deserialize, Serialize};
@@ -151,7 +152,9 @@ impl Journal {
         };
         // The plan last: a folder without one is an upload that never began.
         journal.save()?;
+        crash_point("put.progress-begun");
         journal.write(PLAN, &journal.plan)?;
+        crash_point("put.planned");
         Ok(journal)
     }
 
@@ -221,6 +224,7 @@ impl Journal {
         // The plan first: without it there is no upload.
         let plan = self.folder.join(PLAN);
         std::fs::remove_file(&plan).map_err(ClientError::io(&plan))?;
+        crash_point("put.plan-removed");
         std::fs::remove_dir_all(&self.folder).map_err(ClientError::io(&self.folder))
     }
 

@@ -19,6 +19,7 @@ use holdfast_market_core::state::DealStatus;
 use holdfast_market_core::units::{
     Amount, Blocks, ByteCount, Height, PackId, ProviderId, ShardIndex,
 };
+use holdfast_proofs::crash::crash_point;
 use holdfast_wire::ledger::{LedgerError, SendError};
 use holdfast_wire::pack::PackLayout;
 use holdfast_wire::pack::encode::commit;
@@ -442,9 +443,11 @@ impl Work<'_> {
                 meter: self.meter,
             })
             .await?;
+            crash_point("put.uploaded");
             pack.targets = done.targets;
             pack.receipts = done.receipts;
             self.journal.save()?;
+            crash_point("put.receipts-saved");
         }
         self.meter.wait("paying on the ledger");
         let Some(pack) = self.journal.progress.packs.get_mut(number) else {
@@ -452,6 +455,7 @@ impl Work<'_> {
         };
         let proposal = proposal(pack);
         let paid = session.sender().send(Body::ProposeDealSet(proposal)).await;
+        crash_point("put.paid");
         pack.funded = Some(match paid {
             Ok(executed) => Funded {
                 at: executed.height,
@@ -481,6 +485,7 @@ impl Work<'_> {
             }
             Err(error) => return Err(error),
         };
+        crash_point("put.published");
         let mut packs = Vec::with_capacity(progress.packs.len());
         let mut shown = Vec::with_capacity(progress.packs.len());
         let mut escrow = Amount::ZERO;
@@ -508,7 +513,9 @@ impl Work<'_> {
         if published {
             catalogue.published = progress.version;
         }
+        crash_point("put.receipt-written");
         session.wallet().save_catalogue(&catalogue)?;
+        crash_point("put.catalogue-saved");
         self.journal.remove()?;
         Ok(stored)
     }

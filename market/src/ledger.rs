@@ -22,6 +22,7 @@ use holdfast_market_core::units::{
     Address, BlockId, Blocks, Height, MessageId, NetworkId, TreeRoot,
 };
 use holdfast_market_core::view::{ReadView, ViewError};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::keys::VerifyingKeys;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -345,6 +346,7 @@ impl Ledger {
             Some(prepared) => prepared,
             None => self.prepare(&head, &certified.block)?,
         };
+        crash_point("market.commit.prepared");
         self.store.commit(&Commit {
             certified,
             outcomes: &prepared.execution.outcomes,
@@ -352,7 +354,9 @@ impl Ledger {
             tree: &prepared.tree,
             head: &prepared.head,
         })?;
+        crash_point("market.commit.written");
         self.committed(&certified.block, prepared.head)?;
+        crash_point("market.commit.told");
         Ok(Committed::New)
     }
 

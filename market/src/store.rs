@@ -16,7 +16,7 @@ use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use holdfast_market_core::view::Writes;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -135,14 +135,22 @@ impl Store {
         network: NetworkId,
         genesis: &GenesisState,
     ) -> Result<Self, StoreError> {
-        let held = DataFolder::open(folder, FolderKind::Market, network)?;
+        let held = patiently(
+            || DataFolder::open(folder, FolderKind::Market, network),
+            |error| matches!(error, FolderError::InUse { .. }),
+        )?;
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let db = DB::open_cf_descriptors(
-            &options,
-            database_folder(folder),
-            Column::ALL.map(Column::descriptor),
+        let db = patiently(
+            || {
+                DB::open_cf_descriptors(
+                    &options,
+                    database_folder(folder),
+                    Column::ALL.map(Column::descriptor),
+                )
+            },
+            is_locked,
         )
         .map_err(|source| StoreError::Database {
             folder: folder.into(),
@@ -560,6 +568,18 @@ pub struct GenesisState {
 
 fn database_folder(folder: &Path) -> PathBuf {
     folder.join("ledger")
+}
+
+/// Whether the database is refused because of its lock, which the process that held it, this one or
+/// another, has not let go of yet. RocksDB says so in words only.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    [
+        "IO error: While lock file: ",
+        "IO error: lock hold by current process",
+    ]
+    .iter()
+    .any(|words| text.starts_with(words))
 }
 
 fn options() -> Options {

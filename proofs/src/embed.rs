@@ -15,6 +15,7 @@
 // A group's nodes, at most 2^24, fit a usize on every system.
 #![allow(clippy::cast_possible_truncation)]
 
+use crate::crash::crash_point;
 use crate::node::Node;
 use crate::poseidon2::Native;
 use crate::seal::SealError;
@@ -106,6 +107,7 @@ impl Sealed {
         let tree = Tree::over(data.nodes);
         let generation = self.manifest.next;
         TreeFile::write(&data_path(&self.dir, group, generation), tree.levels())?;
+        crash_point("embed.data");
         let staged = Staged {
             generation,
             data_root: tree.root(),
@@ -159,10 +161,12 @@ impl Sealed {
         let keys = key.levels().first().map_or(&[][..], Vec::as_slice);
         let replica = Tree::over(combine(keys, &data, rho.to_scalar()));
         TreeFile::write(&key_path(&self.dir, group, generation), key.levels())?;
+        crash_point("embed.key");
         TreeFile::write(
             &replica_path(&self.dir, group, generation),
             replica.levels(),
         )?;
+        crash_point("embed.replica");
         let written = Staged {
             generation,
             data_root: staged.data_root,
@@ -349,6 +353,7 @@ impl Sealed {
     /// sector reports by name what still cannot be removed.
     fn commit(&mut self, next: Manifest) -> Result<(), SealError> {
         next.write(&self.dir)?;
+        crash_point("embed.manifest");
         self.manifest = next;
         let _ = self.remove_unnamed();
         Ok(())

@@ -1,5 +1,6 @@
 //! Files that are whole or absent: written beside, synced, renamed.
 
+use crate::crash::crash_point;
 use crate::node::Node;
 use crate::seal::SealError;
 use std::fs::{self, File};
@@ -41,7 +42,9 @@ pub(crate) fn replace(
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error);
     file.and_then(|file| file.sync_all())
         .named("write", &temporary)?;
+    crash_point("file.written");
     fs::rename(&temporary, path).named("rename", &temporary)?;
+    crash_point("file.named");
     sync_parent(path)
 }
 

@@ -16,6 +16,7 @@ mod layers;
 pub(crate) use columns::{RowTree, columns_path};
 pub(crate) use layers::{LayerFile, layer_path};
 
+use crate::crash::crash_point;
 use crate::graph::Graph;
 use crate::label::position_element;
 use crate::node::Node;
@@ -197,12 +198,14 @@ pub fn seal(
     let columns = columns::commit(dir, class, replica, &pool, &mut |done| {
         report(LAYERS as u64 * class.nodes() + done);
     })?;
+    crash_point("seal.columns");
     let commitment = SealCommitment {
         columns,
         keys: keys.lanes(),
         key_groups: keys.groups(),
     };
     Sealed::create(dir, class, replica, &commitment, &last, &keys)?;
+    crash_point("seal.commitment");
     Ok(commitment)
 }
 

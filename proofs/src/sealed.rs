@@ -16,6 +16,7 @@ pub(crate) use lock::FolderLock;
 pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 
+use crate::crash::crash_point;
 use crate::files::{Named, beside, read_nodes, remove};
 use crate::node::Node;
 use crate::poseidon2::hash8_nodes;
@@ -119,6 +120,7 @@ impl Sealed {
             }
             TreeFile::write(&replica_path(dir, group, 0), &levels)?;
         }
+        crash_point("seal.groups");
         manifest.write(dir)
     }
 
@@ -371,6 +373,7 @@ impl Sealed {
     pub fn discard_layers(&self) -> Result<(), SealError> {
         for layer in 1..=LAYERS as u32 {
             remove(&layer_path(&self.dir, layer))?;
+            crash_point("seal.layer-discarded");
         }
         remove(&columns_path(&self.dir))
     }

@@ -16,7 +16,7 @@ use crate::work::Work;
 use holdfast_market_core::message::{ProviderOffer, decode};
 use holdfast_market_core::units::{Amount, NetworkId, ProviderId};
 use holdfast_proofs::keys::VerifyingKeys;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::protocol::NodeStatus;
@@ -25,16 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What a node takes for a GiB and a period where nothing else is said.
 pub const DEFAULT_PRICE: Amount = Amount::hold(1);
-
-/// How long a process that has just ended may take to let go of its locks.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two looks at a lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -187,24 +181,6 @@ impl Node {
             handler.clone().handle(call)
         });
         tokio::join!(serving, self.pipeline.follow(stopped(stop)));
-    }
-}
-
-/// Opens what a process that was killed a moment ago may still hold: the system lets go of its locks
-/// only when it has taken all of it down. Whoever holds them longer is alive, and `open`'s refusal
-/// stands.
-fn patiently<T, E>(
-    mut open: impl FnMut() -> Result<T, E>,
-    is_held: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let begun = Instant::now();
-    loop {
-        match open() {
-            Err(error) if is_held(&error) && begun.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            done => return done,
-        }
     }
 }
 

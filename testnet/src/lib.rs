@@ -19,11 +19,12 @@ mod view;
 
 pub use command::Commands;
 pub use error::TestnetError;
+pub use genesis::rules;
 pub use network::{Testnet, UpOptions};
 pub use parameters::default_folder as parameters_folder;
 pub use peaks::Peaks;
 pub use process::{STOP_WITH, stop_with_parent};
-pub use record::Role;
+pub use record::{Layout, ProcessRecord, Record, Role};
 pub use tree::{Content, Entry, Tree};
 pub use view::{
     AccountLine, DealSetView, DealView, LedgerView, ProcessView, ProviderView, SectorView,

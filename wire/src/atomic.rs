@@ -1,5 +1,6 @@
 //! Files that are either the old ones or the new ones, whole, at whatever moment the power goes.
 
+use holdfast_proofs::crash::crash_point;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,7 +35,9 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
+    crash_point("atomic.written");
     std::fs::rename(&temporary, path)?;
+    crash_point("atomic.named");
     File::open(parent)?.sync_all()
 }
 

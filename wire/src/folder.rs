@@ -3,8 +3,9 @@
 use holdfast_market_core::units::NetworkId;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What a data folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,12 @@ const IDENTITY_FILE: &str = "folder.json";
 const LOCK_FILE: &str = "lock";
 /// An identity is three short fields; more is not ours.
 const IDENTITY_LIMIT: u64 = 4096;
+/// How long a process that has just ended may take to let go of its locks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// A lock holds a process's number.
+const HOLDER_LIMIT: u64 = 32;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,10 +61,12 @@ struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process holds it.
-    #[error("{path} is in use by another process; stop that one or give another folder")]
+    #[error("{path} is in use by another process{}; stop that one or give another folder", number(.holder))]
     InUse {
         /// The folder.
         path: PathBuf,
+        /// The process's number, where it says so.
+        holder: Option<u32>,
     },
     /// It holds something else.
     #[error("{path} holds a {found}, not a {wanted}; give another folder")]
@@ -115,6 +124,47 @@ pub enum FolderError {
         /// What it says.
         source: io::Error,
     },
+}
+
+/// Opens what a process that was killed a moment ago may still hold: the system lets go of its locks
+/// only when it has taken all of it down. Whoever holds them longer is alive, and `open`'s refusal
+/// stands.
+///
+/// # Errors
+/// Those of `open`.
+pub fn patiently<T, E>(
+    mut open: impl FnMut() -> Result<T, E>,
+    is_held: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_held(&error) && begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A process's number as a sentence has it.
+fn number(holder: &Option<u32>) -> String {
+    holder.map_or_else(String::new, |holder| format!(" (number {holder})"))
+}
+
+/// The number of the process that holds the data folder, where one does and says so.
+pub fn holder(path: &Path) -> Option<u32> {
+    let lock_path = path.join(LOCK_FILE);
+    let file = File::open(&lock_path).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => said_holder(&lock_path),
+        _ => None,
+    }
+}
+
+fn said_holder(lock_path: &Path) -> Option<u32> {
+    let text = crate::atomic::read_bounded(lock_path, HOLDER_LIMIT).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
 }
 
 /// An open data folder; the lock is held as long as this lives.
@@ -195,9 +245,17 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         .open(&lock_path)
         .map_err(io_error)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // For people, and for whoever has to stop a process that nobody has written down; the
+            // lock itself is the kernel's. A full disk is no reason not to start.
+            let _ = file
+                .set_len(0)
+                .and_then(|()| (&file).write_all(std::process::id().to_string().as_bytes()));
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(FolderError::InUse {
             path: path.to_owned(),
+            holder: said_holder(&lock_path),
         }),
         Err(TryLockError::Error(source)) => Err(io_error(source)),
     }
@@ -289,8 +347,12 @@ mod tests {
         let held = DataFolder::open(&path, FolderKind::Node, HERE).unwrap();
         let error = DataFolder::open(&path, FolderKind::Node, HERE).unwrap_err();
         assert!(matches!(error, FolderError::InUse { .. }));
-        assert!(error.to_string().contains("node is in use"));
+        let number = std::process::id();
+        let sentence = format!("node is in use by another process (number {number})");
+        assert!(error.to_string().contains(&sentence), "{error}");
+        assert_eq!(holder(&path), Some(number));
         drop(held);
+        assert_eq!(holder(&path), None);
         DataFolder::open(&path, FolderKind::Node, HERE).unwrap();
     }
 

@@ -69,6 +69,8 @@ impl Ordering for Embedded {
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), OrderingError> {
         self.check(&ledger)?;
+        // A process that was killed after its last block may have kept no row of it.
+        crate::history::record(&ledger, ledger.head().height)?;
         let interval = ledger.genesis().parameters.block_interval_ms.max(1);
         let mut timer = tokio::time::interval(Duration::from_millis(interval));
         // After a block that took longer than an interval the next one keeps its distance.

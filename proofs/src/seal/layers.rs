@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 use super::SealError;
+use crate::crash::crash_point;
 use crate::files::{Named, beside, nodes_of, sync_parent, write_nodes};
 use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
@@ -99,8 +100,11 @@ impl LayerWriter {
             writer.get_ref().sync_all()
         };
         write(&mut self.writer).named("write", &temporary)?;
+        crash_point(&format!("seal.layer-{}.written", self.file.layer));
         fs::rename(&temporary, &self.path).named("rename", &temporary)?;
-        sync_parent(&self.path)
+        sync_parent(&self.path)?;
+        crash_point(&format!("seal.layer-{}.named", self.file.layer));
+        Ok(())
     }
 }
 

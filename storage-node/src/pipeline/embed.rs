@@ -12,6 +12,7 @@ use holdfast_market_core::message::{Body, GroupRoot, ReplicaCommit};
 use holdfast_market_core::state::{DealStatus, Embed, EmbedReplica, Sector, SectorStatus};
 use holdfast_market_core::units::{Beacon, Blocks, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::embed::{EmbeddedRoots, GroupData};
 use holdfast_proofs::node::Node;
 use holdfast_proofs::piece::{PieceShape, pack};
@@ -113,6 +114,7 @@ impl Pipeline {
                 sealed
                     .finish_embed()
                     .map_err(|error| handle.error(&error))?;
+                crash_point("node.embed.finished");
                 tracing::info!(sector = %number, height = %view.height, "embedded");
             } else {
                 sealed
@@ -194,6 +196,7 @@ impl Pipeline {
         let number = sector.id.number;
         let job = move || {
             write_embed(&shared, &sector, &embed, &beacon, &handle)?;
+            crash_point("node.embed.written");
             let written = SectorRecord {
                 embed: Some(EmbedRecord {
                     committed: embed.committed,
@@ -201,7 +204,9 @@ impl Pipeline {
                 }),
                 ..record
             };
-            shared.journal.put_sector(number, &written)
+            shared.journal.put_sector(number, &written)?;
+            crash_point("node.embed.recorded");
+            Ok(())
         };
         let name = format!("embed write {number}");
         self.work.start(Lane::Proof, &name, view.height, job);
@@ -299,7 +304,10 @@ impl Pipeline {
                 }),
                 ..record
             };
-            shared.journal.put_sector(number, &proven)
+            crash_point("node.embed-proof.made");
+            shared.journal.put_sector(number, &proven)?;
+            crash_point("node.embed-proof.recorded");
+            Ok(())
         };
         let name = format!("embed proof {number}");
         self.work.start(Lane::Proof, &name, height, job);

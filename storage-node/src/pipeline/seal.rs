@@ -10,6 +10,7 @@ use holdfast_market_core::message::{Body, PreCommit};
 use holdfast_market_core::state::{Provider, Sector, SectorStatus};
 use holdfast_market_core::units::{Blocks, Height, SectorId, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
@@ -93,6 +94,7 @@ impl Pipeline {
         self.sectors.remove(number)?;
         let record = SectorRecord::new(self.goal.class, ticket, replica);
         self.shared.journal.put_sector(number, &record)?;
+        crash_point("node.seal.begun");
         tracing::info!(sector = %number, ticket = %ticket, class = %self.goal.class, "sealing begins");
         self.start_seal(view.height, number, record);
         Ok(())
@@ -167,6 +169,7 @@ impl Pipeline {
                 ..record
             };
             shared.journal.put_sector(number, &sealed)?;
+            crash_point("node.seal.recorded");
             let seconds = begun.elapsed().as_secs();
             tracing::info!(sector = %number, seconds, "sealed");
             Ok(())
@@ -217,7 +220,10 @@ impl Pipeline {
                 seal_proofs: Some(proofs),
                 ..record
             };
-            shared.journal.put_sector(number, &proven)
+            crash_point("node.seal-proof.made");
+            shared.journal.put_sector(number, &proven)?;
+            crash_point("node.seal-proof.recorded");
+            Ok(())
         };
         self.work
             .start(Lane::Proof, &format!("seal proof {number}"), height, job);
@@ -238,6 +244,7 @@ impl Pipeline {
             .read()
             .discard_layers()
             .map_err(|error| handle.error(&error))?;
+        crash_point("node.layers.discarded");
         record.discarded = true;
         record.seal_proofs = None;
         self.shared.journal.put_sector(number, &record)?;

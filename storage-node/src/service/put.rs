@@ -7,6 +7,7 @@ use crate::room::NoRoom;
 use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{DealId, Periods, ShardRoot};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
 use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
@@ -61,6 +62,7 @@ impl Service {
                 }
                 error.refusal()
             })?;
+        crash_point("node.shard.received");
         let receipt = Receipt {
             pack: deal.pack,
             shard: deal.shard,
@@ -89,6 +91,7 @@ impl Service {
             .await
             .map_err(|error| self.internal(&error))?
             .map_err(|error| self.internal(&error))?;
+        crash_point("node.receipt.journalled");
         reservation.keep();
         Ok(record.receipt)
     }

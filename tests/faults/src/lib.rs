@@ -1,3 +1,13 @@
 //! What the tests break a network with: processes that are killed, disks that fail, peers that lie.
+// What breaks a network for a test fails by failing the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 pub mod disk;
+pub mod figures;
+pub mod network;
+pub mod points;

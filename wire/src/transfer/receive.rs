@@ -5,6 +5,7 @@ use crate::protocol::{Refusal, RefusalCode};
 use crate::quic::{Body, BodyError};
 use bytes::{Buf, Bytes};
 use holdfast_market_core::units::{ByteCount, ShardRoot};
+use holdfast_proofs::crash::crash_point;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -145,7 +146,9 @@ fn write(
         return Err(BodyError::Long.into());
     }
     tee.file.sync_all().map_err(io_error)?;
+    crash_point("shard.written");
     std::fs::rename(&part.0, path).map_err(io_error)?;
+    crash_point("shard.named");
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
