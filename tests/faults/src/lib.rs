@@ -13,6 +13,7 @@ pub mod damage;
 #[cfg(test)]
 #[path = "damage/tests.rs"]
 mod damage_tests;
+pub mod disk;
 pub mod figures;
 pub mod network;
 pub mod points;
