@@ -140,9 +140,14 @@ impl Node {
         let follower = client.clone();
         let following = tokio::spawn(async move {
             let mut next = Height(1);
-            while let Ok(status) = follower.wait(next).await {
-                show_status.send_modify(|shown| shown.height = status.height);
-                next = status.height.after(Blocks(1));
+            loop {
+                match follower.wait(next).await {
+                    Ok(status) => {
+                        show_status.send_modify(|shown| shown.height = status.height);
+                        next = status.height.after(Blocks(1));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
             }
         });
         let sender = Sender::new(client.clone(), network, parameters, owner.clone());
