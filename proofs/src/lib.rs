@@ -8,6 +8,7 @@ pub mod challenge;
 #[cfg(feature = "prove")]
 pub mod circuit;
 pub mod crash;
+pub mod durable;
 #[cfg(feature = "prove")]
 pub mod embed;
 #[cfg(feature = "prove")]

@@ -1,7 +1,9 @@
 //! The journal: what the node has promised, made and begun, durable before anybody is told.
 //!
-//! One RocksDB store; every write is one synced batch, so that a SIGKILL at any moment leaves
-//! either the state before or the state after.
+//! One RocksDB store; every write is one synced batch, so that a SIGKILL or a loss of power at any
+//! moment leaves either the state before or the state after. A store whose disk refused a write
+//! takes no more; it is opened anew at the next write, once the disk has room again, and is read
+//! until then.
 
 mod records;
 
@@ -10,9 +12,13 @@ pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 use crate::error::NodeError;
 use holdfast_market_core::message::{decode, encode};
 use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
+use holdfast_proofs::durable::{COMMON_MODE, above, create_folder};
+use holdfast_wire::room;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 /// First byte of a key: the kind of its record.
 #[derive(Clone, Copy)]
@@ -32,9 +38,16 @@ impl Kind {
     }
 }
 
+/// Room that there must be before a store that failed is opened anew: it writes out what it had in
+/// memory, at most half of this, and begins new files.
+const ROOM: u64 = 16 << 20;
+
 /// The open journal.
 pub struct Journal {
-    store: DB,
+    /// None where it was closed to be opened anew, and could not be.
+    store: RwLock<Option<DB>>,
+    /// Whether a write has failed since the store was opened.
+    failed: AtomicBool,
     path: PathBuf,
 }
 
@@ -50,22 +63,9 @@ impl Journal {
     /// # Errors
     /// A store that another process holds, or that the disk refuses.
     pub fn open(path: &Path) -> Result<Self, NodeError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        // The journal is small; a home machine's memory belongs to sealing.
-        options.set_write_buffer_size(4 << 20);
-        options.set_max_write_buffer_number(2);
-        options.set_max_open_files(64);
-        options.set_keep_log_file_num(2);
-        let store = DB::open(&options, path).map_err(|error| {
-            if is_locked(&error) {
-                let path = path.to_owned();
-                return NodeError::JournalInUse { path };
-            }
-            failed(path, &error)
-        })?;
         Ok(Self {
-            store,
+            store: RwLock::new(Some(open_store(path)?)),
+            failed: AtomicBool::new(false),
             path: path.to_owned(),
         })
     }
@@ -193,11 +193,13 @@ impl Journal {
         kind: Kind,
         name: &[u8],
     ) -> Result<Option<T>, NodeError> {
-        self.store
-            .get_pinned(kind.key(name))
-            .map_err(|error| failed(&self.path, &error))?
-            .map(|bytes| read(name, &bytes))
-            .transpose()
+        self.with_store(|store| {
+            store
+                .get_pinned(kind.key(name))
+                .map_err(|error| failed(&self.path, &error))?
+                .map(|bytes| read(name, &bytes))
+                .transpose()
+        })
     }
 
     fn scan<T: Serialize + for<'de> Deserialize<'de>>(
@@ -205,20 +207,19 @@ impl Journal {
         kind: Kind,
     ) -> Result<Vec<(Vec<u8>, T)>, NodeError> {
         let prefix = [kind as u8];
-        let mut found = Vec::new();
-        for item in self
-            .store
-            .iterator(IteratorMode::From(&prefix, Direction::Forward))
-        {
-            let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
-            match key.split_first() {
-                Some((first, name)) if *first == kind as u8 => {
-                    found.push((name.to_vec(), read(name, &value)?));
+        self.with_store(|store| {
+            let mut found = Vec::new();
+            for item in store.iterator(IteratorMode::From(&prefix, Direction::Forward)) {
+                let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
+                match key.split_first() {
+                    Some((first, name)) if *first == kind as u8 => {
+                        found.push((name.to_vec(), read(name, &value)?));
+                    }
+                    _ => break,
                 }
-                _ => break,
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn put<T: Serialize>(&self, kind: Kind, name: &[u8], value: &T) -> Result<(), NodeError> {
@@ -238,12 +239,78 @@ impl Journal {
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), NodeError> {
+        if self.failed.load(Ordering::Acquire) {
+            self.open_anew()?;
+        }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.store
-            .write_opt(batch, &options)
-            .map_err(|error| failed(&self.path, &error))
+        self.with_store(|store| {
+            let written = store.write_opt(batch, &options);
+            if written.is_err() {
+                self.failed.store(true, Ordering::Release);
+            }
+            written.map_err(|error| failed(&self.path, &error))
+        })
     }
+
+    /// Does something with the store, which is opened first where it is closed.
+    fn with_store<T>(
+        &self,
+        work: impl FnOnce(&DB) -> Result<T, NodeError>,
+    ) -> Result<T, NodeError> {
+        let mut store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        if store.is_none() {
+            drop(store);
+            self.open_anew()?;
+            store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        }
+        match &*store {
+            Some(store) => work(store),
+            None => Err(NodeError::Journal {
+                path: self.path.clone(),
+                reason: "it was closed after a failed write and could not be opened".into(),
+            }),
+        }
+    }
+
+    /// Opens a store that failed anew, where the disk has room: it may hold a write more than was
+    /// acknowledged, never one less.
+    fn open_anew(&self) -> Result<(), NodeError> {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        if store.is_some() && !self.failed.load(Ordering::Acquire) {
+            // Another thread was quicker.
+            return Ok(());
+        }
+        room::check(above(&self.path), ROOM).map_err(|error| NodeError::Journal {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })?;
+        // Closed first: a store has one handle at a time.
+        *store = None;
+        *store = Some(open_store(&self.path)?);
+        self.failed.store(false, Ordering::Release);
+        tracing::info!(path = %self.path.display(), "the journal takes writes again");
+        Ok(())
+    }
+}
+
+fn open_store(path: &Path) -> Result<DB, NodeError> {
+    // The store makes its folder's names durable, and not the folder's own.
+    create_folder(path, COMMON_MODE).map_err(NodeError::file(path))?;
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    // The journal is small; a home machine's memory belongs to sealing.
+    options.set_write_buffer_size(4 << 20);
+    options.set_max_write_buffer_number(2);
+    options.set_max_open_files(64);
+    options.set_keep_log_file_num(2);
+    DB::open(&options, path).map_err(|error| {
+        if is_locked(&error) {
+            let path = path.to_owned();
+            return NodeError::JournalInUse { path };
+        }
+        failed(path, &error)
+    })
 }
 
 fn shard_name(shard: DealId) -> Vec<u8> {

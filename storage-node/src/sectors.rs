@@ -3,6 +3,7 @@
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
 use holdfast_market_core::units::SectorNumber;
+use holdfast_proofs::durable::sync_folder;
 use holdfast_proofs::seal::SealError;
 use holdfast_proofs::sealed::{Reach, Sealed};
 use holdfast_proofs::sector::Position;
@@ -77,6 +78,31 @@ impl Sectors {
         self.folder.join(number.to_string())
     }
 
+    /// How many bytes a sector's files have.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn size(&self, number: SectorNumber) -> Result<u64, NodeError> {
+        let mut bytes = 0u64;
+        let mut folders = vec![self.path(number)];
+        while let Some(folder) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(NodeError::file(&folder))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(NodeError::file(&folder))?;
+                // A file may go while it is looked at.
+                match entry.metadata() {
+                    Ok(found) if found.is_dir() => folders.push(entry.path()),
+                    Ok(found) => bytes = bytes.saturating_add(found.len()),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     /// The handle of a sealed sector.
     ///
     /// # Errors
@@ -111,10 +137,11 @@ impl Sectors {
         open.remove(&number);
         let path = self.path(number);
         match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(NodeError::file(&path)(error))
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // Files of another replica that came back would stand in the way of the next one's.
+            removed => removed
+                .and_then(|()| sync_folder(&self.folder))
+                .map_err(NodeError::file(&path)),
         }
     }
 }
