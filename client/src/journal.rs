@@ -173,15 +173,18 @@ impl Journal {
         Self::open(journals.join(folder_name(root, name)), key)
     }
 
-    /// All unfinished uploads.
+    /// All unfinished uploads that can be read; one that cannot is told, and does not hide the others.
     ///
     /// # Errors
-    /// Files that are not this wallet's.
+    /// A folder that cannot be read.
     pub fn list(journals: &Path, key: impl Fn() -> WrappingKey) -> Result<Vec<Self>, ClientError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(journals).map_err(ClientError::io(journals))? {
             let path = entry.map_err(ClientError::io(journals))?.path();
-            found.extend(Self::open(path, key())?);
+            match Self::open(path, key()) {
+                Ok(journal) => found.extend(journal),
+                Err(error) => tracing::warn!(next = error.next(), "{error}"),
+            }
         }
         found.sort_by(|a: &Self, b| a.plan.name.cmp(&b.plan.name));
         Ok(found)
@@ -200,7 +203,9 @@ impl Journal {
                 "finish it with the program that began it",
             ));
         }
-        let progress = read(&folder.join(PROGRESS), &key)?.unwrap_or_default();
+        // Written before the plan: without it, what was paid would be paid again.
+        let path = folder.join(PROGRESS);
+        let progress = read(&path, &key)?.ok_or_else(|| damaged(&path, "it is missing"))?;
         Ok(Some(Self {
             folder,
             key,
@@ -246,17 +251,25 @@ fn read<T: for<'de> Deserialize<'de>>(
     let sealed = match atomic::read_bounded(path, FILE_LIMIT) {
         Ok(sealed) => sealed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ClientError::io(path)(error)),
+        Err(error) => return Err(damaged(path, &error.to_string())),
     };
-    let plain = key.open_block(Purpose::Journal, &sealed)?;
+    let plain = key
+        .open_block(Purpose::Journal, &sealed)
+        .map_err(|error| damaged(path, &error.to_string()))?;
     serde_ipld_dagcbor::from_slice(&plain)
         .map(Some)
-        .map_err(|error| {
-            ClientError::failed(
-                format!("{} cannot be read: {error}", path.display()),
-                "the upload that it belongs to cannot go on; remove that folder to forget it",
-            )
-        })
+        .map_err(|error| damaged(path, &error.to_string()))
+}
+
+/// A file of an upload that cannot go on.
+fn damaged(path: &Path, reason: &str) -> ClientError {
+    ClientError::failed(
+        format!(
+            "{} is damaged: {reason}; the upload that it belongs to cannot go on",
+            path.display()
+        ),
+        "remove the folder that it lies in to begin that upload anew; what was paid for it stays paid",
+    )
 }
 
 /// One journal for a source and a name, so that the same command finds it again.
@@ -400,5 +413,40 @@ mod tests {
         assert!(Journal::find(&journals, key(), &root, "photos").is_err());
         let other = WrappingKey::of_secret([2; 32]);
         assert!(Journal::find(&journals, other, &root, "photos").is_err());
+    }
+
+    #[test]
+    fn a_damaged_journal_of_an_upload_is_named_with_the_way_out() {
+        use crate::damage::{self, Damage};
+        let folder = tempfile::tempdir().unwrap();
+        let journals = folder.path().join("journal");
+        let plan = plan(folder.path());
+        let root = plan.source.root.clone();
+        let mut journal = Journal::begin(&journals, key(), plan.clone()).unwrap();
+        journal.progress.packs.push(pack());
+        journal.save().unwrap();
+        let whole = Some((plan, vec![pack()]));
+        let name = journal.folder.file_name().unwrap().to_owned();
+        for file in [PLAN, PROGRESS] {
+            let below = Path::new(&name).join(file);
+            damage::each(&journals, &below, 20, 20, |journals, damage| {
+                let found = Journal::find(journals, key(), &root, "photos");
+                // Others are listed all the same.
+                assert!(Journal::list(journals, key).unwrap().is_empty());
+                if (file, damage) == (PLAN, Damage::Gone) {
+                    // Removed first when an upload is over, and so it is over.
+                    assert!(found.unwrap().is_none());
+                    return;
+                }
+                let error =
+                    found.map(|found| found.map(|found| (found.plan, found.progress.packs)));
+                let error = error.map_err(|error| {
+                    assert!(error.next().contains("remove the folder"), "{error}");
+                    error.to_string()
+                });
+                let path = journals.join(&below);
+                damage::assert_named_or_same(error, &whole, path.to_str().unwrap(), &damage);
+            });
+        }
     }
 }

@@ -10,6 +10,7 @@ use holdfast_market_core::list::Membership;
 use holdfast_market_core::message::{Body, PackHeader, SignedMessage, SigningContext, encode};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Address, Blocks, Height, NetworkId, PackId};
+use holdfast_proofs::checked::without_check_or_old;
 use holdfast_wire::ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 
@@ -164,7 +165,9 @@ impl PortableReceipt {
     /// # Errors
     /// Bytes that are no receipt.
     pub fn parse(text: &[u8]) -> Result<Self, ReceiptError> {
-        let receipt: Self = serde_json::from_slice(text)
+        let text = without_check_or_old(text)
+            .ok_or_else(|| ReceiptError::Malformed("the file is damaged".into()))?;
+        let receipt: Self = serde_json::from_slice(&text)
             .map_err(|error| ReceiptError::Malformed(error.to_string()))?;
         if receipt.version == RECEIPT_VERSION {
             Ok(receipt)

@@ -136,7 +136,12 @@ impl Wallet {
     pub fn catalogue(&self) -> Result<Catalogue, ClientError> {
         let path = self.path.join(CATALOGUE_FILE);
         match atomic::read_bounded(&path, CATALOGUE_FILE_LIMIT) {
-            Ok(sealed) => Ok(Catalogue::open(&self.wrapping_key(), &sealed)?),
+            Ok(sealed) => Catalogue::open(&self.wrapping_key(), &sealed).map_err(|error| {
+                ClientError::failed(
+                    format!("{} cannot be used: {error}", path.display()),
+                    "move it away; what was published is read from the network again",
+                )
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Catalogue::default()),
             Err(error) => Err(ClientError::io(&path)(error)),
         }

@@ -4,6 +4,7 @@ use ed25519_dalek::SigningKey;
 use holdfast_market_core::beacon::BeaconSecret;
 use holdfast_market_core::block::Validator;
 use holdfast_market_core::units::Address;
+use holdfast_proofs::checked::{with_check, without_check_or_old};
 use holdfast_proofs::durable::create_folder;
 use rand_core::{CryptoRng, RngCore};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub enum KeyError {
     #[error("{0} can be read by others; make it yours alone: chmod 600")]
     Open(PathBuf),
     /// Something else.
-    #[error("{0} is not a validator key file of this version")]
+    #[error("{0} is damaged or not a validator key file of this version; restore it from a copy")]
     Malformed(PathBuf),
     /// The system says no.
     #[error("{path} cannot be read or written: {source}")]
@@ -95,6 +96,8 @@ impl ValidatorKeys {
         };
         let text =
             Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?);
+        // A flipped bit of a seed would be another validator's seed.
+        let text = Zeroizing::new(with_check(&text));
         // Written beside and linked into place: the name appears with the whole content or not at
         // all, and never over a key that is there.
         let beside = folder.join(format!("{KEY_FILE}.{}.new", std::process::id()));
@@ -134,6 +137,7 @@ impl ValidatorKeys {
             .read_to_end(&mut text)
             .map_err(failed)?;
         let malformed = || KeyError::Malformed(path.clone());
+        let text = Zeroizing::new(without_check_or_old(&text).ok_or_else(malformed)?);
         let file: KeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
         if file.kind != KIND {
             return Err(malformed());
@@ -214,6 +218,19 @@ mod tests {
         ));
         let read = ValidatorKeys::load(folder.path()).unwrap();
         assert_eq!(made.address(), read.address());
+    }
+
+    #[test]
+    fn a_damaged_validator_key_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("market");
+        let made = ValidatorKeys::create(&data, &mut random()).unwrap();
+        damage::each(&data, Path::new(KEY_FILE), 40, 13, |folder, damage| {
+            let read = ValidatorKeys::load(folder).map(|keys| keys.address());
+            let read = read.map_err(|error| error.to_string());
+            damage::assert_named_or_same(read, &made.address(), KEY_FILE, &damage);
+        });
     }
 
     #[test]

@@ -40,6 +40,16 @@ impl GroupData {
         GroupData { group, nodes }
     }
 
+    /// Which group.
+    pub const fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Its nodes.
+    pub(crate) fn into_nodes(self) -> Vec<Node> {
+        self.nodes
+    }
+
     /// Puts nodes at a unit, over what lay there.
     ///
     /// # Errors
@@ -328,7 +338,7 @@ impl Sealed {
         ))
     }
 
-    fn key_group_root(&self, group: Group) -> Node {
+    pub(crate) fn key_group_root(&self, group: Group) -> Node {
         let roots = &self.commitment().key_groups;
         roots
             .get(usize::from(group.index()))
@@ -361,7 +371,7 @@ impl Sealed {
 }
 
 /// `base + factor * data`, node by node.
-fn combine(base: &[Node], data: &[Node], factor: Native) -> Vec<Node> {
+pub(crate) fn combine(base: &[Node], data: &[Node], factor: Native) -> Vec<Node> {
     let combined = |(base, data): (&Node, &Node)| {
         let data = data.to_scalar::<Native>();
         Node::from_scalar(&(base.to_scalar::<Native>() + factor * data))

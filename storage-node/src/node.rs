@@ -1,6 +1,7 @@
 //! A storage node: its data folder, its end point, and the pipeline behind them.
 
 use crate::error::NodeError;
+use crate::heal::{Healed, Scrub};
 use crate::journal::Journal;
 use crate::keys::NodeKeys;
 use crate::outbox::Outbox;
@@ -92,8 +93,17 @@ impl Node {
             |error| matches!(error, NodeError::JournalInUse { .. }),
         )?;
         let shards = ShardStore::open(&data.join("shards"))?;
-        let known: BTreeSet<_> = journal.shards()?.into_iter().map(|(id, _)| id).collect();
+        let records = journal.shards()?;
+        let known: BTreeSet<_> = records.iter().map(|(id, _)| *id).collect();
         shards.keep_only(&known)?;
+        for (deal, record) in records {
+            // One that is missing or short is remembered, and put right as soon as the ledger answers.
+            if let Err(error) = shards.file(deal, record.receipt.receipt.length) {
+                tracing::error!(%error, "a shard is damaged");
+            }
+        }
+        // A record that cannot be read is said now, and not when it is needed.
+        journal.sectors()?;
         let ledger = LedgerClient::new(config.network.api()).map_err(start)?;
         let outbox = Outbox::open(ledger.clone(), network, parameters.clone(), &journal)?;
         if config.listen.ip().is_unspecified() {
@@ -123,7 +133,7 @@ impl Node {
             provider: provider.clone(),
             status,
         });
-        let service = Service::new(shared.clone(), peers, ledger.clone());
+        let service = Service::new(shared.clone(), peers.clone(), ledger.clone());
         let pipeline = Pipeline {
             shared,
             ledger,
@@ -139,6 +149,9 @@ impl Node {
             sectors: Arc::new(Sectors::new(&data.join("sectors"))),
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
+            peers,
+            scrub: Scrub::default(),
+            healed: Healed::default(),
             sealing: sealing_sender,
             report: data.join(REPORT_FILE),
             provider: provider_sender,
@@ -171,16 +184,21 @@ impl Node {
 
     /// Serves and follows the ledger until `stop` is true.
     pub async fn run(mut self, stop: watch::Receiver<bool>) {
+        let serving = self.serving(stop.clone());
+        tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+    }
+
+    /// Answers over QUIC until `stop` is true.
+    pub(crate) fn serving(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
         let service = quic::Service {
             network: self.network,
-            provider: self.provider,
+            provider: self.provider.clone(),
             limits: Limits::default(),
         };
-        let handler = self.service;
-        let serving = quic::serve(self.endpoint, service, stopped(stop.clone()), move |call| {
+        let handler = self.service.clone();
+        quic::serve(self.endpoint.clone(), service, stopped(stop), move |call| {
             handler.clone().handle(call)
-        });
-        tokio::join!(serving, self.pipeline.follow(stopped(stop)));
+        })
     }
 }
 

@@ -30,3 +30,14 @@ pub use view::{
     AccountLine, DealSetView, DealView, LedgerView, ProcessView, ProviderView, SectorView,
     TestnetView,
 };
+
+// The table of every kind of file, by which this crate's tests damage and walk its folders.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;

@@ -1,7 +1,10 @@
-//! Kills at random moments, from a seed that is printed.
+//! Kills at random moments, from a seed that is printed, while the wall clock jumps by hours.
 
-use super::state::{all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once};
+use super::state::{
+    all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once,
+};
 use super::{alone, binary, noise};
+use holdfast_faults::clock::Clock;
 use holdfast_faults::figures;
 use holdfast_faults::network::{Network, Running, patient_rules};
 use rand::{Rng, SeedableRng};
@@ -14,6 +17,8 @@ use std::time::{Duration, Instant};
 const STORM: Duration = Duration::from_secs(100);
 /// Two kills lie so many milliseconds apart at most, at least a tenth of it.
 const APART: u64 = 2500;
+/// So far the clock is set, in seconds.
+const HOUR: i64 = 3600;
 /// The least that must come to it.
 const LEAST_KILLS: usize = 50;
 const NODES: u8 = 3;
@@ -34,23 +39,35 @@ struct Client {
     /// Those that it was told are stored.
     stored: Vec<PathBuf>,
     under_way: Option<(PathBuf, Running)>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Client {
     fn source(&self, number: usize) -> PathBuf {
         let source = self.folder.join(format!("file-{number}"));
         if !source.exists() {
-            std::fs::write(&source, noise(number as u64, 20_000 + 30_000 * (number % 5))).unwrap();
+            std::fs::write(
+                &source,
+                noise(number as u64, 20_000 + 30_000 * (number % 5)),
+            )
+            .unwrap();
         }
         source
     }
 
     fn begin(&mut self) {
         let source = self.source(self.stored.len());
-        let words = ["put", "--data-shards", "2", "--total-shards", "3", "--network"];
+        let words = [
+            "put",
+            "--data-shards",
+            "2",
+            "--total-shards",
+            "3",
+            "--network",
+        ];
         let mut arguments: Vec<OsString> = words.map(OsString::from).to_vec();
         arguments.extend([self.network.clone().into(), source.clone().into()]);
-        let running = Running::begin(binary(), &arguments, None, None);
+        let running = Running::begin(binary(), &arguments, &self.environment);
         self.under_way = Some((source, running));
     }
 
@@ -60,8 +77,9 @@ impl Client {
         match ended {
             Some(None) => {}
             Some(Some(answer)) => {
+                let done = answer.status.success() || answer.said.contains("is stored already");
                 if let Some((source, _)) = self.under_way.take()
-                    && answer.status.success()
+                    && done
                 {
                     self.stored.push(source);
                 }
@@ -83,7 +101,7 @@ impl Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_random_the_network_loses_nothing_that_was_acknowledged() {
+async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_acknowledged() {
     let _alone = alone().await;
     let seed = seed();
     println!("HOLDFAST_SEED={seed} has these kills again");
@@ -91,12 +109,15 @@ async fn killed_at_random_the_network_loses_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut network =
         Network::make(binary(), &folder.path().join("net"), NODES, patient_rules()).await;
+    let clock = Clock::new(folder.path());
+    network.set_environment(clock.environment());
     network.start_all().await;
     let mut client = Client {
         folder: folder.path().join("sources"),
         network: network.folder().to_owned(),
         stored: Vec::new(),
         under_way: None,
+        environment: clock.environment(),
     };
     std::fs::create_dir(&client.folder).unwrap();
 
@@ -110,6 +131,10 @@ async fn killed_at_random_the_network_loses_nothing_that_was_acknowledged() {
         client.step(usize::MAX);
         if Instant::now() >= next {
             next += Duration::from_millis(random.gen_range(APART / 10..APART));
+            // An hour back, an hour forth, or right again.
+            if random.gen_ratio(1, 4) {
+                clock.set(random.gen_range(-1..=1) * HOUR);
+            }
             let victim = random.gen_range(0..=names.len());
             match names.get(victim) {
                 Some(name) => {
@@ -121,16 +146,23 @@ async fn killed_at_random_the_network_loses_nothing_that_was_acknowledged() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let kills = network.kills() + client_kills;
-    println!("{kills} kills, {} files stored meanwhile", client.stored.len());
+    println!(
+        "{kills} kills, {} files stored meanwhile",
+        client.stored.len()
+    );
     assert!(kills >= LEAST_KILLS, "{kills} kills");
 
     // The storm is over: what was begun is finished, and at least one file more goes in.
     let goal = client.stored.len().max(1);
     network
-        .until("the client has stored what it began", PATIENCE, async |_| {
-            client.step(goal);
-            client.stored.len() >= goal && client.under_way.is_none()
-        })
+        .until(
+            "the client has stored what it began",
+            PATIENCE,
+            async |_| {
+                client.step(goal);
+                client.stored.len() >= goal && client.under_way.is_none()
+            },
+        )
         .await;
     network
         .until_shown("all is proven and paid", PATIENCE, |view| {
@@ -154,6 +186,10 @@ async fn killed_at_random_the_network_loses_nothing_that_was_acknowledged() {
         "random_kills",
         kills as f64,
         "kills",
-        &format!("in {} s from seed {seed}, {} files stored, {lost} bytes lost", STORM.as_secs(), client.stored.len()),
+        &format!(
+            "in {} s from seed {seed}, {} files stored, {lost} bytes lost",
+            STORM.as_secs(),
+            client.stored.len()
+        ),
     );
 }

@@ -19,7 +19,10 @@ pub fn all_active(view: &LedgerView, providers: usize) -> bool {
     view.providers.len() == providers
         && view.providers.iter().all(|provider| {
             !provider.sectors.is_empty()
-                && provider.sectors.iter().all(|sector| sector.state == "active")
+                && provider
+                    .sectors
+                    .iter()
+                    .all(|sector| sector.state == "active")
         })
 }
 

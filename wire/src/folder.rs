@@ -112,7 +112,9 @@ pub enum FolderError {
         reason: String,
     },
     /// It has files but no identity.
-    #[error("{path} has files in it and is no data folder; give an empty or new folder")]
+    #[error(
+        "{path} has files in it and is no data folder: it has no {IDENTITY_FILE}; restore that file from a copy, or give an empty or new folder"
+    )]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -389,5 +391,36 @@ mod tests {
             DataFolder::open(home.path(), FolderKind::Node, HERE),
             Err(FolderError::Foreign { .. })
         ));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused_by_name_and_a_damaged_lock_is_none() {
+        use crate::damage::{self, Damage};
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("data");
+        for kind in [FolderKind::Market, FolderKind::Node, FolderKind::Wallet] {
+            drop(DataFolder::open(&data, kind, HERE).unwrap());
+            let open = |folder: &Path| {
+                let opened = DataFolder::open(folder, kind, HERE);
+                opened.map(drop).map_err(|error| error.to_string())
+            };
+            let mut refused = 0;
+            // Files beside it, as every folder that was used has some.
+            std::fs::write(data.join("status.json"), "{}").unwrap();
+            damage::each(&data, Path::new(IDENTITY_FILE), 40, 15, |folder, damage| {
+                let name = folder.to_str().unwrap();
+                let named = damage::assert_named_or_same(open(folder), &(), name, &damage);
+                refused += usize::from(named);
+            });
+            assert!(refused > 40, "{refused}");
+            damage::each(&data, Path::new(LOCK_FILE), 0, 15, |folder, damage| {
+                let opened = open(folder);
+                match damage {
+                    Damage::Unreadable => assert!(opened.unwrap_err().contains("lock")),
+                    _ => opened.unwrap(),
+                }
+            });
+            std::fs::remove_dir_all(&data).unwrap();
+        }
     }
 }

@@ -113,6 +113,24 @@ mod tests {
         conforms(|network| Embedded::new(network.validator())).await;
     }
 
+    #[test]
+    fn a_clock_that_is_set_an_hour_forth_and_back_stops_nothing_and_no_block_is_older_than_its_parent() {
+        let network = Network::new("clock");
+        let ledger = network.open();
+        let keys = network.validator();
+        const NOON: u64 = 1_800_000_000_000;
+        const HOUR: u64 = 3_600_000;
+        let clocks = [NOON, NOON + HOUR, NOON + 1, NOON - HOUR, 0, NOON + HOUR + 1];
+        let mut times = Vec::new();
+        for clock in clocks {
+            let block = one_block(&ledger, &keys, clock).unwrap();
+            times.push(block.block.header.time);
+        }
+        let last = NOON + HOUR;
+        assert_eq!(times, [NOON, last, last, last, last, last + 1]);
+        assert_eq!(ledger.head().height.0, clocks.len() as u64);
+    }
+
     #[tokio::test]
     async fn a_key_that_genesis_does_not_name_orders_nothing() {
         let network = Network::new("stranger");

@@ -11,7 +11,7 @@ use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
 use crate::sector::SectorClass;
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a row.
@@ -184,7 +184,7 @@ impl LayerReader {
     }
 }
 
-/// Reads a whole layer. False where it is missing or damaged, and so has to be made.
+/// Reads a whole layer. False where it is missing, damaged or unreadable, and so has to be made.
 pub(crate) fn read_layer(
     dir: &Path,
     file: LayerFile,
@@ -200,8 +200,7 @@ pub(crate) fn read_layer(
     };
     match read() {
         Ok(()) => Ok(true),
-        Err(SealError::Damaged { .. }) => Ok(false),
-        Err(SealError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(false),
+        Err(SealError::Damaged { .. } | SealError::Io { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -141,10 +141,10 @@ impl Pipeline {
         }
         if !unhashed.is_empty() {
             let shared = self.shared.clone();
+            // One damaged file does not keep the other shards from being accepted.
             let job = move || {
-                unhashed
-                    .iter()
-                    .try_for_each(|deal| hash_piece(&shared, *deal))
+                let hashed = unhashed.iter().map(|deal| hash_piece(&shared, *deal));
+                hashed.fold(Ok(()), Result::and)
             };
             self.work
                 .start(Lane::Proof, "piece roots", view.height, job);

@@ -21,7 +21,7 @@ use std::num::NonZeroUsize;
 /// A pre-commit is sent only where its ticket will not be too old for so many blocks yet.
 const TICKET_MARGIN: Blocks = Blocks(3);
 /// Sealing takes nine times the sector on the disk, and ten leaves some for shards.
-const DISK_FACTOR: u64 = 10;
+pub(crate) const DISK_FACTOR: u64 = 10;
 
 impl Pipeline {
     /// Takes the next step of every sector that is not proven yet, and begins a new one where

@@ -190,7 +190,14 @@ impl Pipeline {
         if !faulty && !near {
             return Ok(());
         }
-        let looked = {
+        let looked = if self.sectors.is_damaged(sector.id.number) {
+            // A few leaves may read right where others do not.
+            Err(NodeError::Sector {
+                number: sector.id.number,
+                path: self.sectors.path(sector.id.number),
+                reason: "files are damaged and are being put right".into(),
+            })
+        } else {
             let handle = handle.clone();
             tokio::task::spawn_blocking(move || handle.check())
                 .await

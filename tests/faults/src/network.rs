@@ -10,13 +10,11 @@ use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Blocks, Height};
 use holdfast_proofs::crash::{CRASH_LOG, CRASH_ONLY};
 use holdfast_proofs::sector::SectorClass;
-use holdfast_testnet::{
-    Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, UpOptions,
-};
+use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, UpOptions};
 use holdfast_wire::ledger::LedgerClient;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -77,6 +75,8 @@ pub struct Network {
     testnet: Testnet,
     binary: PathBuf,
     processes: BTreeMap<String, Supervised>,
+    /// What every process has in its environment besides.
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Network {
@@ -113,7 +113,13 @@ impl Network {
             processes: processes.collect(),
             testnet,
             binary: binary.to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    /// From their next start on its processes have this in their environment.
+    pub fn set_environment(&mut self, environment: Vec<(OsString, OsString)>) {
+        self.environment = environment;
     }
 
     /// Its folder: what `--network` takes.
@@ -178,6 +184,7 @@ impl Network {
             .stderr(log)
             .env(STOP_WITH, std::process::id().to_string())
             .env_remove(CRASH_LOG)
+            .envs(self.environment.clone())
             .process_group(0);
         let process = self.process(name);
         if let Some(log) = &process.crash_log {
@@ -277,15 +284,13 @@ impl Network {
         mut holds: impl FnMut(&LedgerView) -> bool,
     ) -> LedgerView {
         let mut last = None;
-        self.until(what, patience, async |network| {
-            match network.view().await {
-                Some(view) => {
-                    let held = holds(&view);
-                    last = Some(view);
-                    held
-                }
-                None => false,
+        self.until(what, patience, async |network| match network.view().await {
+            Some(view) => {
+                let held = holds(&view);
+                last = Some(view);
+                held
             }
+            None => false,
         })
         .await;
         last.unwrap()
@@ -307,7 +312,11 @@ impl Network {
         let mut all: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let folder = self.folder().to_owned();
         all.extend([OsStr::new("--network"), folder.as_os_str()]);
-        let mut running = Running::begin(&self.binary, &all, log, only);
+        let mut environment = self.environment.clone();
+        if let Some(log) = log {
+            environment.extend(dying(log, only));
+        }
+        let mut running = Running::begin(&self.binary, &all, &environment);
         loop {
             self.supervise();
             if let Some(answer) = running.ended() {
@@ -366,7 +375,11 @@ impl Network {
             OutcomeResult::Done => None,
             OutcomeResult::Refused(why) => Some(format!("{:?}: {why}", message.body)),
         };
-        self.messages().await.into_iter().filter_map(refused).collect()
+        self.messages()
+            .await
+            .into_iter()
+            .filter_map(refused)
+            .collect()
     }
 
     /// The end of each log, so that a failure far away can be understood.
@@ -389,6 +402,14 @@ impl Drop for Network {
     }
 }
 
+/// The environment of a process that dies at the points, beginning with `only` where that is given,
+/// that are not marked in the log.
+pub fn dying(log: &Path, only: Option<&str>) -> Vec<(OsString, OsString)> {
+    let mut environment = vec![(CRASH_LOG.into(), log.into())];
+    environment.extend(only.map(|only| (CRASH_ONLY.into(), only.into())));
+    environment
+}
+
 /// A command under way.
 pub struct Running {
     child: Child,
@@ -397,13 +418,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Begins a command with `--json`; it dies at the points, beginning with `only` where that is
-    /// given, that are not marked in the log.
+    /// Begins a command with `--json`.
     pub fn begin(
         binary: &Path,
         arguments: &[impl AsRef<OsStr>],
-        log: Option<&Path>,
-        only: Option<&str>,
+        environment: &[(OsString, OsString)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().to_owned();
@@ -415,13 +434,8 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("err"))
-            .env_remove(CRASH_LOG);
-        if let Some(log) = log {
-            command.env(CRASH_LOG, log);
-        }
-        if let Some(only) = only {
-            command.env(CRASH_ONLY, only);
-        }
+            .env_remove(CRASH_LOG)
+            .envs(environment.iter().cloned());
         Self {
             child: command.spawn().unwrap(),
             out,

@@ -31,7 +31,14 @@ impl Pattern {
 pub fn all(root: &Path) -> BTreeSet<Pattern> {
     let mut found = BTreeSet::new();
     for part in [
-        "proofs", "market", "wire", "storage-node", "client", "fuse-mount", "testnet", "src",
+        "proofs",
+        "market",
+        "wire",
+        "storage-node",
+        "client",
+        "fuse-mount",
+        "testnet",
+        "src",
     ] {
         read(&root.join(part), &mut found);
     }
