@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 /// One signer orders alone.
+#[derive(Clone)]
 pub struct Embedded {
     keys: Arc<ValidatorKeys>,
 }

@@ -1,6 +1,7 @@
 //! Taking shards in: checks, room, durable bytes, journal, and only then the receipt.
 
 use super::{Service, TURN_TIME};
+use crate::error::NodeError;
 use crate::journal::ShardRecord;
 use crate::placement::Piece;
 use crate::room::{NoRoom, Reservation};
@@ -97,7 +98,7 @@ impl Service {
         let record = journalled
             .await
             .map_err(|error| self.internal(&error))?
-            .map_err(|error| self.internal(&error))?;
+            .map_err(|error| self.unwritten(&error))?;
         crash_point("node.receipt.journalled");
         reservation.keep();
         Ok(record.receipt)
@@ -209,6 +210,18 @@ impl Service {
                 receipt.price, receipt.term, receipt.fund_by
             ),
         ))
+    }
+
+    /// A receipt that could not be journalled is not given: full disks are said to be full.
+    fn unwritten(&self, error: &NodeError) -> Refusal {
+        if !error.is_full_disk() {
+            return self.internal(error);
+        }
+        tracing::error!(%error, "a receipt was not given");
+        Refusal::new(
+            RefusalCode::NoRoom,
+            "this node's disk is full; use another provider, or ask again when there is room",
+        )
     }
 
     /// A fault of this node: the log has the details, the asker learns that it is not theirs.

@@ -183,7 +183,10 @@ impl Content {
     /// Gives up what is now: nobody can read it any more. What is durable stays until the name's
     /// removal is durable too.
     pub(super) fn let_go(&mut self) {
-        self.now = Image::default();
+        self.now = Image {
+            length: self.durable.length,
+            ..Image::default()
+        };
         self.unsynced.clear();
         self.allocated = 0;
     }

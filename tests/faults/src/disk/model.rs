@@ -635,6 +635,21 @@ impl Model {
         }
         Ok(())
     }
+
+    pub(super) fn exchange(&mut self, one: (u64, &OsStr), other: (u64, &OsStr)) -> Answer<()> {
+        self.change()?;
+        let (first, second) = (self.lookup(one.0, one.1)?, self.lookup(other.0, other.1)?);
+        self.take_name(one.0, one.1);
+        self.take_name(other.0, other.1);
+        self.put_name(one.0, one.1, second);
+        self.put_name(other.0, other.1, first);
+        let step = vec![
+            named(one.0, one.1, Some(second)),
+            named(other.0, other.1, Some(first)),
+        ];
+        self.pending.push(step);
+        Ok(())
+    }
 }
 
 fn named(folder: u64, name: &OsStr, inode: Option<u64>) -> Change {

@@ -194,13 +194,12 @@ impl Filesystem for Served {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let replace = match flags {
-            flags if flags.is_empty() => true,
-            RenameFlags::RENAME_NOREPLACE => false,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        self.done(reply, |model| {
-            model.rename((parent.0, name), (new_parent.0, new_name), replace)
+        let (from, to) = ((parent.0, name), (new_parent.0, new_name));
+        self.done(reply, |model| match flags {
+            flags if flags.is_empty() => model.rename(from, to, true),
+            RenameFlags::RENAME_NOREPLACE => model.rename(from, to, false),
+            RenameFlags::RENAME_EXCHANGE => model.exchange(from, to),
+            _ => Err(Errno::EINVAL),
         });
     }
 

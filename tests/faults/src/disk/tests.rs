@@ -187,6 +187,24 @@ fn a_rename_without_a_sync_of_the_folder_is_lost_and_never_half_done() {
     disk.cut_power(Loss::Everything);
     assert_eq!(names(root), ["old"]);
     assert_eq!(fs::read(root.join("old")).unwrap(), b"new");
+    // Two names exchanged: both or neither.
+    write_synced(&root.join("other"), b"other");
+    sync_folder(root);
+    let exchange = || {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let (one, other) = (root.join("old"), root.join("other"));
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+    };
+    exchange();
+    disk.cut_power(Loss::Everything);
+    assert_eq!(fs::read(root.join("old")).unwrap(), b"new");
+    exchange();
+    sync_folder(root);
+    disk.cut_power(Loss::Everything);
+    assert_eq!(fs::read(root.join("old")).unwrap(), b"other");
+    assert_eq!(fs::read(root.join("other")).unwrap(), b"new");
+    fs::rename(root.join("other"), root.join("old")).unwrap();
+    sync_folder(root);
     // From one folder to another: a sync of the one that it comes from suffices.
     fs::create_dir(root.join("there")).unwrap();
     sync_folder(root);
@@ -210,6 +228,16 @@ fn a_file_that_was_removed_comes_back_until_the_removal_is_synced() {
     wait_until_used(&disk, 0);
     disk.cut_power(Loss::Everything);
     assert_eq!(fs::read(&path).unwrap(), b"content");
+    for seed in 0..20 {
+        // Gone or whole, never in parts.
+        fs::remove_file(&path).unwrap();
+        disk.cut_power(Loss::Some(seed));
+        match fs::read(&path) {
+            Ok(bytes) => assert_eq!(bytes, b"content"),
+            Err(_) => write_synced(&path, b"content"),
+        }
+        sync_folder(disk.path());
+    }
     fs::remove_file(&path).unwrap();
     sync_folder(disk.path());
     disk.cut_power(Loss::Everything);
