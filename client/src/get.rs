@@ -23,7 +23,7 @@ pub struct Got {
     pub files: u64,
     /// Their bytes.
     pub bytes: ByteCount,
-    /// Providers that were gone around, each with what it did.
+    /// Who failed or lied on the way, in sentences; it went around them.
     pub around: Vec<String>,
 }
 
@@ -71,13 +71,12 @@ pub async fn get(
     }
     meter.wait("writing it to the disk");
     let path = restoration.finish()?;
-    let faults = object.reader.faults();
     Ok(Got {
         name: record.name.clone(),
         path,
         files,
         bytes: ByteCount(bytes),
-        around: faults.iter().map(ToString::to_string).collect(),
+        around: object.reader.around(),
     })
 }
 

@@ -10,6 +10,7 @@ use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Height, MessageId, Periods};
 use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_wire::atomic;
 use holdfast_wire::protocol::ShardTarget;
 use serde::{Deserialize, Serialize};
@@ -143,7 +144,7 @@ impl Journal {
             }
             _ => {}
         }
-        std::fs::create_dir_all(&folder).map_err(ClientError::io(&folder))?;
+        create_folder(&folder, COMMON_MODE).map_err(ClientError::io(&folder))?;
         let journal = Self {
             folder,
             key,
@@ -228,7 +229,7 @@ impl Journal {
     pub fn remove(self) -> Result<(), ClientError> {
         // The plan first: without it there is no upload.
         let plan = self.folder.join(PLAN);
-        std::fs::remove_file(&plan).map_err(ClientError::io(&plan))?;
+        atomic::remove(&plan).map_err(ClientError::io(&plan))?;
         crash_point("put.plan-removed");
         std::fs::remove_dir_all(&self.folder).map_err(ClientError::io(&self.folder))
     }

@@ -1,6 +1,7 @@
 //! The client: wallet, objects, packs, placement, transfer, and what became of what was stored.
 
 pub mod catalogue;
+pub mod check;
 pub mod error;
 pub mod get;
 pub mod journal;

@@ -67,6 +67,8 @@ pub struct Stored {
     pub resumed: bool,
     /// Whether the wallet's name now points at a catalogue that has it.
     pub published: bool,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }
@@ -140,6 +142,7 @@ pub async fn put(
         journal,
         direct: options.direct,
         meter,
+        around: Vec::new(),
     };
     work.packs(&catalogue).await?;
     let mut stored = work.finish(catalogue).await?;
@@ -211,10 +214,11 @@ async fn begin(
         let least = ByteCount(bytes.0.max(crate::stream::SEALED_CHUNK_BYTES as u64));
         return Err(survey.too_little_room(code, &[least]));
     }
-    let begun = SystemTime::now()
+    let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs();
+    let begun = catalogue.next_moment(clock);
     let plan = plan(source, name, terms, capacity, catalogue, begun)?;
     let lengths: Vec<ByteCount> = plan.packs.iter().map(|pack| pack.length).collect();
     let assigned = survey.assign(code, &lengths)?;
@@ -277,6 +281,7 @@ struct Work<'a> {
     journal: Journal,
     direct: bool,
     meter: &'a Meter,
+    around: Vec<String>,
 }
 
 impl Work<'_> {
@@ -444,6 +449,7 @@ impl Work<'_> {
             })
             .await?;
             crash_point("put.uploaded");
+            self.around.extend(done.around);
             pack.targets = done.targets;
             pack.receipts = done.receipts;
             self.journal.save()?;
@@ -471,7 +477,7 @@ impl Work<'_> {
     }
 
     /// Publishes the catalogue, writes it down here, and writes the receipt.
-    async fn finish(self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
+    async fn finish(mut self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
         let session = self.session;
         self.meter.wait("publishing the catalogue");
         let plan = &self.journal.plan;
@@ -507,6 +513,7 @@ impl Work<'_> {
             receipt: self.write_receipt(record.id).await?,
             resumed: false,
             published,
+            around: std::mem::take(&mut self.around),
             milliseconds: 0,
         };
         catalogue.insert(record);

@@ -16,7 +16,7 @@ use holdfast_market_core::units::{ByteCount, PackId, ProviderId, ShardIndex};
 use holdfast_wire::ledger::LedgerError;
 use holdfast_wire::protocol::ByteRange;
 use holdfast_wire::quic::Peers;
-use holdfast_wire::transfer::{Fetcher, PeerFault, ShardSource};
+use holdfast_wire::transfer::{Fetcher, ShardSource};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -71,8 +71,8 @@ struct Shared {
     packs: Vec<Pack>,
     /// Providers that failed: asked only where the others do not suffice.
     avoided: Mutex<BTreeSet<ProviderId>>,
-    /// What they did, for whoever asks.
-    faults: Mutex<Vec<PeerFault>>,
+    /// How they failed, the first of each.
+    around: Mutex<BTreeMap<ProviderId, String>>,
     cache: Mutex<Cache>,
 }
 
@@ -150,10 +150,15 @@ impl PackReader {
                 peers: session.peers().clone(),
                 packs,
                 avoided: Mutex::new(avoided),
-                faults: Mutex::default(),
+                around: Mutex::default(),
                 cache: Mutex::default(),
             }),
         })
+    }
+
+    /// Who failed or lied so far, in sentences; what was read went around them.
+    pub fn around(&self) -> Vec<String> {
+        lock(&self.shared.around).values().cloned().collect()
     }
 
     /// Bytes of one pack's ciphertext.
@@ -244,12 +249,6 @@ impl PackReader {
         bytes
     }
 
-    /// Which providers gave nothing or something wrong, and what they did first; others were read
-    /// instead.
-    pub fn faults(&self) -> Vec<PeerFault> {
-        lock(&self.shared.faults).clone()
-    }
-
     async fn try_fetch(
         &self,
         pack: &Pack,
@@ -267,10 +266,10 @@ impl PackReader {
         let read = fetcher.read_all().await;
         for fault in fetcher.faults() {
             tracing::info!(%fault, "went around a provider");
-            let mut faults = lock(&self.shared.faults);
-            if lock(&self.shared.avoided).insert(fault.provider) {
-                faults.push(fault);
-            }
+            lock(&self.shared.around)
+                .entry(fault.provider)
+                .or_insert_with(|| fault.to_string());
+            lock(&self.shared.avoided).insert(fault.provider);
         }
         read.map(Bytes::from).map_err(failed)
     }

@@ -5,6 +5,7 @@ use crate::error::ClientError;
 use crate::manifest::{Entry, Kind, Manifest, Timestamp};
 use filetime::FileTime;
 use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -39,14 +40,14 @@ impl<'a> Restoration<'a> {
             .map(|entry| entry.name.as_os_str());
         let name = name.unwrap_or(OsStr::new("object"));
         let target = folder.join(name);
+        remove_abandoned(folder);
         if !force && target.symlink_metadata().is_ok() {
             return Err(ClientError::failed(
                 format!("{} is there already", target.display()),
                 "give another folder with --to, or --force to replace it",
             ));
         }
-        std::fs::create_dir_all(folder).map_err(ClientError::io(folder))?;
-        remove_abandoned(folder);
+        create_folder(folder, COMMON_MODE).map_err(ClientError::io(folder))?;
         let (workplace, held) = make_workplace(folder)?;
         crash_point("get.begun");
         let mut restoration = Self {

@@ -91,6 +91,19 @@ pub enum LedgerError {
     },
 }
 
+impl LedgerError {
+    /// Whether the disk refused: full, or broken. What was refused can be tried again on a ledger
+    /// that is opened anew.
+    pub fn is_the_disks(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_the_disks(),
+            // What the database says, in words by then.
+            Self::View(ViewError(reason)) => reason.starts_with("IO error"),
+            _ => false,
+        }
+    }
+}
+
 /// Why a message is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
@@ -224,6 +237,11 @@ impl Ledger {
     /// Messages that wait for a block.
     pub fn pending(&self) -> usize {
         locked(&self.mempool).len()
+    }
+
+    /// All messages that wait for a block, each sender's in order.
+    pub fn waiting(&self) -> Vec<SignedMessage> {
+        locked(&self.mempool).candidates(usize::MAX, usize::MAX)
     }
 
     /// Whether this message waits for a block.

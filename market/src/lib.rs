@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod current;
 mod explorer;
 pub mod history;
 pub mod ledger;

@@ -18,6 +18,7 @@ use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use holdfast_market_core::view::Writes;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use holdfast_wire::watermark::{Mark, Watermark};
 use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
@@ -120,9 +121,29 @@ pub enum StoreError {
         /// What RocksDB says.
         source: rocksdb::Error,
     },
+    /// The system refuses the database's folder.
+    #[error("{folder} cannot be made: {source}")]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
     /// An object that cannot be encoded.
     #[error(transparent)]
     Unencodable(#[from] Unencodable),
+}
+
+impl StoreError {
+    /// Whether the disk refused.
+    pub fn is_the_disks(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::IOError,
+            Self::Folder(FolderError::Io { .. }) => true,
+            Self::Io { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What one commit writes.
@@ -166,12 +187,18 @@ impl Store {
             || DataFolder::open(folder, FolderKind::Market, network),
             |error| matches!(error, FolderError::InUse { .. }),
         )?;
+        // The database makes its folder's names durable, and not the folder's own.
         let database = database_folder(folder);
+        create_folder(&database, COMMON_MODE).map_err(|source| StoreError::Io {
+            folder: database.clone(),
+            source,
+        })?;
         let mark = Watermark::read(&database);
         let mut options = options();
+        let begun = database.join("CURRENT").exists();
         if mark == Mark::None {
-            // New, or killed before it was made whole; from its first opening on it has a mark.
-            options.create_if_missing(true);
+            // New, or its first opening was cut short: then it may lack columns, and has no blocks.
+            options.create_if_missing(!begun);
             options.create_missing_column_families(true);
         } else {
             drop(open_checked(folder, mark)?);

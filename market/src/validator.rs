@@ -5,11 +5,12 @@ use holdfast_market_core::beacon::BeaconSecret;
 use holdfast_market_core::block::Validator;
 use holdfast_market_core::units::Address;
 use holdfast_proofs::checked::{with_check, without_check_or_old};
+use holdfast_proofs::durable::create_folder;
 use rand_core::{CryptoRng, RngCore};
 use serde::{Deserialize, Serialize};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -86,11 +87,7 @@ impl ValidatorKeys {
             path: path.clone(),
             source,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(failed)?;
+        create_folder(folder, 0o700).map_err(failed)?;
         let mut seed = Zeroizing::new([0u8; 32]);
         random.fill_bytes(seed.as_mut_slice());
         let file = KeyFile {

@@ -9,6 +9,7 @@ pub mod checked;
 #[cfg(feature = "prove")]
 pub mod circuit;
 pub mod crash;
+pub mod durable;
 #[cfg(feature = "prove")]
 pub mod embed;
 #[cfg(feature = "prove")]

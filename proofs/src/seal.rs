@@ -17,6 +17,7 @@ pub(crate) use columns::{RowTree, columns_path};
 pub(crate) use layers::{LayerFile, layer_path};
 
 use crate::crash::crash_point;
+use crate::durable::{COMMON_MODE, create_folder};
 use crate::graph::Graph;
 use crate::label::position_element;
 use crate::node::Node;
@@ -186,7 +187,7 @@ pub fn seal(
     threads: NonZeroUsize,
     progress: &mut dyn FnMut(SealProgress),
 ) -> Result<SealCommitment, SealError> {
-    std::fs::create_dir_all(dir).map_err(|source| SealError::Io {
+    create_folder(dir, COMMON_MODE).map_err(|source| SealError::Io {
         doing: "create",
         path: dir.into(),
         source,
@@ -249,13 +250,13 @@ fn make_layers(
         whole = whole && read_layer(dir, file, &mut current)?;
         if !whole {
             let mut writer = LayerWriter::create(dir, file)?;
-            make_layer(&graph, file, &previous, &mut current, |row, made| {
+            let made = make_layer(&graph, file, &previous, &mut current, |row, made| {
                 if made.is_multiple_of(STEP) {
                     report(done + 8 * made);
                 }
                 writer.push(row)
-            })?;
-            writer.finish()?;
+            });
+            writer.finish_if(made)?;
         }
         report(done + class.nodes());
         std::mem::swap(&mut previous, &mut current);

@@ -19,7 +19,7 @@ pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 
 use crate::crash::crash_point;
-use crate::files::{Named, beside, read_nodes, remove};
+use crate::files::{Named, beside, read_nodes, remove, sync_parent};
 use crate::node::Node;
 use crate::poseidon2::hash8_nodes;
 use crate::poseidon2::lanes::Row;
@@ -377,7 +377,9 @@ impl Sealed {
             remove(&layer_path(&self.dir, layer))?;
             crash_point("seal.layer-discarded");
         }
-        remove(&columns_path(&self.dir))
+        remove(&columns_path(&self.dir))?;
+        // Nobody would look for files that came back.
+        sync_parent(&columns_path(&self.dir))
     }
 
     /// The group of a position, where it lies in the sector.

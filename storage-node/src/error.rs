@@ -107,6 +107,15 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Whether it failed because the disk is full. RocksDB says so in words only.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Journal { reason, .. } => reason.contains("No space left on device"),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// A file's error, with its name.
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> NodeError + '_ {
         move |source| NodeError::File {

@@ -10,6 +10,7 @@ use holdfast_market_core::units::{
     Address, Amount, ByteCount, Height, NodeKey, Period, ProviderId, SectorNumber,
 };
 use holdfast_proofs::checked::{with_check, without_check};
+use holdfast_proofs::durable::Unfinished;
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::protocol::NodeStatus;
 use serde::{Deserialize, Serialize};
@@ -231,8 +232,11 @@ impl NodeReport {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| NodeError::State(format!("the report: {error}")))?;
         let new = path.with_extension("json.new");
+        let unfinished = Unfinished(&new);
         std::fs::write(&new, with_check(&text)).map_err(NodeError::file(&new))?;
-        std::fs::rename(&new, path).map_err(NodeError::file(path))
+        std::fs::rename(&new, path).map_err(NodeError::file(path))?;
+        unfinished.finished();
+        Ok(())
     }
 
     /// Reads the report that a node left in its data folder.

@@ -6,6 +6,7 @@
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
 use holdfast_market_core::units::SectorNumber;
+use holdfast_proofs::durable::{above, sync_folder};
 use holdfast_proofs::seal::SealError;
 use holdfast_proofs::sealed::{Reach, Sealed};
 use holdfast_proofs::sector::Position;
@@ -121,6 +122,31 @@ impl Sectors {
         self.folder.join(number.to_string())
     }
 
+    /// How many bytes a sector's files have.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn size(&self, number: SectorNumber) -> Result<u64, NodeError> {
+        let mut bytes = 0u64;
+        let mut folders = vec![self.path(number)];
+        while let Some(folder) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(NodeError::file(&folder))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(NodeError::file(&folder))?;
+                // A file may go while it is looked at.
+                match entry.metadata() {
+                    Ok(found) if found.is_dir() => folders.push(entry.path()),
+                    Ok(found) => bytes = bytes.saturating_add(found.len()),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Where a sector's keys are made again while they are needed.
     pub fn beside(&self, number: SectorNumber) -> PathBuf {
         self.folder.join(format!("{number}.again"))
@@ -188,10 +214,11 @@ impl Sectors {
 /// Removes a folder; one that is not there is removed already.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), NodeError> {
     match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(NodeError::file(path)(error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        // Files of another replica that came back would stand in the way of the next one's.
+        removed => removed
+            .and_then(|()| sync_folder(above(path)))
+            .map_err(NodeError::file(path)),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::error::NodeError;
 use holdfast_market_core::units::{ByteCount, DealId, PackId, ShardIndex, ShardRoot};
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -29,7 +30,7 @@ impl ShardStore {
     /// # Errors
     /// A folder that cannot be read or written.
     pub fn open(folder: &Path) -> Result<Self, NodeError> {
-        std::fs::create_dir_all(folder).map_err(NodeError::file(folder))?;
+        create_folder(folder, COMMON_MODE).map_err(NodeError::file(folder))?;
         for entry in std::fs::read_dir(folder).map_err(NodeError::file(folder))? {
             let path = entry.map_err(NodeError::file(folder))?.path();
             let unfinished = path

@@ -6,6 +6,7 @@ use crate::record::{Layout, ProcessRecord, RECORD_FILE, Record, Role};
 use crate::{genesis, parameters, ports, process};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::folder;
 use holdfast_wire::ledger::LedgerClient;
@@ -109,7 +110,7 @@ impl Testnet {
             ports::choose(&roles, options.first_port)?;
         }
         let parameters = parameters::ensure(&options.parameters, &options.rules, report).await?;
-        std::fs::create_dir_all(layout.logs()).map_err(at(&layout.logs()))?;
+        create_folder(&layout.logs(), COMMON_MODE).map_err(at(&layout.logs()))?;
         let validator = init(
             commands,
             &["market", "init", "--data"],
@@ -448,7 +449,7 @@ const MAKING_FILE: &str = ".making";
 impl Making {
     /// Takes an empty or new folder, or one in which a process that was killed has begun.
     fn begin(folder: &Path) -> Result<Self, TestnetError> {
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
+        create_folder(folder, COMMON_MODE).map_err(at(folder))?;
         let path = folder.join(MAKING_FILE);
         let occupied = std::fs::read_dir(folder)
             .map_err(at(folder))?

@@ -5,8 +5,8 @@ use crate::error::{TestnetError, at};
 use crate::process::ProcessId;
 use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::atomic;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file's name in the testnet's folder.
@@ -100,18 +100,11 @@ impl Record {
     /// The operating system's refusal.
     pub fn write(&self, folder: &Path) -> Result<(), TestnetError> {
         let path = folder.join(RECORD_FILE);
-        let beside = folder.join(format!(".{RECORD_FILE}.new"));
         let text = serde_json::to_vec_pretty(self).map_err(|error| TestnetError::Record {
             path: path.clone(),
             reason: error.to_string(),
         })?;
-        let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::create(&beside)?;
-            file.write_all(&with_check(&text))?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &path)
-        };
-        write().map_err(at(&path))
+        atomic::write(&path, &with_check(&text), 0o644).map_err(at(&path))
     }
 
     /// The market's process.

@@ -1,7 +1,7 @@
 //! `holdfast testnet up` and `down`, killed at each of their points.
 
 use super::{alone, binary};
-use holdfast_faults::network::{Answer, Running};
+use holdfast_faults::network::{Answer, Running, dying};
 use holdfast_faults::points;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Runs a testnet command until it is done; it dies at each of its own points on the way.
 fn done_at_last(arguments: &[&OsStr], log: &Path) -> (Answer, usize) {
     for kills in 0..30 {
-        let answer = Running::begin(binary(), arguments, Some(log), Some("testnet.")).wait();
+        let answer = Running::begin(binary(), arguments, &dying(log, Some("testnet."))).wait();
         if answer.status.signal() != Some(9) {
             assert!(answer.status.success(), "{}", answer.said);
             return (answer, kills);
@@ -50,7 +50,7 @@ async fn a_testnet_whose_start_and_stop_are_killed_is_started_and_stopped_by_the
 
     // Killed after a process was started, `up` says that it runs: `down` stops it, and `up` goes on.
     for _ in 0..30 {
-        let answer = Running::begin(binary(), &up, Some(&log), Some("testnet.")).wait();
+        let answer = Running::begin(binary(), &up, &dying(&log, Some("testnet."))).wait();
         if answer.status.success() {
             break;
         }

@@ -1,6 +1,7 @@
 //! A process's data folder: one kind, one network, one process at a time.
 
 use holdfast_market_core::units::NetworkId;
+use holdfast_proofs::durable::create_folder;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -187,7 +188,7 @@ impl DataFolder {
             path: path.to_owned(),
             source,
         };
-        create_private(path).map_err(io_error)?;
+        create_folder(path, 0o700).map_err(io_error)?;
         let path = path.canonicalize().map_err(io_error)?;
         let lock = lock(&path)?;
         let identity_path = path.join(IDENTITY_FILE);
@@ -221,17 +222,6 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-fn create_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
 }
 
 fn lock(path: &Path) -> Result<File, FolderError> {

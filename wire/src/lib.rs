@@ -9,6 +9,7 @@ pub mod network;
 pub mod pack;
 pub mod protocol;
 pub mod quic;
+pub mod room;
 pub mod transfer;
 
 pub mod atomic;

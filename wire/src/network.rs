@@ -3,6 +3,7 @@
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::NetworkId;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_proofs::keys::VerifyingKeys;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -184,7 +185,7 @@ impl NetworkFolder {
             let path = path.to_owned();
             move |source| NetworkError::Io { path, source }
         };
-        std::fs::create_dir_all(path).map_err(io_error(path))?;
+        create_folder(path, COMMON_MODE).map_err(io_error(path))?;
         let settings = NetworkSettings {
             name: genesis.name.clone(),
             network: genesis.network()?,

@@ -5,6 +5,7 @@
 
 use super::SealError;
 use crate::crash::crash_point;
+use crate::durable::Unfinished;
 use crate::files::{Named, beside, nodes_of, sync_parent, write_nodes};
 use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
@@ -89,8 +90,20 @@ impl LayerWriter {
         write_nodes(&mut self.writer, row).named("write", &beside(&self.path))
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), SealError> {
+    /// Finishes the file, or gives up what is written so far where `made` says that it was not all.
+    pub(crate) fn finish_if(self, made: Result<(), SealError>) -> Result<(), SealError> {
+        match made {
+            Ok(()) => self.finish(),
+            Err(error) => {
+                drop(Unfinished(&beside(&self.path)));
+                Err(error)
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<(), SealError> {
         let temporary = beside(&self.path);
+        let unfinished = Unfinished(&temporary);
         let owner = self.file.owner();
         self.hasher.update(&owner);
         let write = |writer: &mut BufWriter<File>| {
@@ -102,6 +115,7 @@ impl LayerWriter {
         write(&mut self.writer).named("write", &temporary)?;
         crash_point(&format!("seal.layer-{}.written", self.file.layer));
         fs::rename(&temporary, &self.path).named("rename", &temporary)?;
+        unfinished.finished();
         sync_parent(&self.path)?;
         crash_point(&format!("seal.layer-{}.named", self.file.layer));
         Ok(())

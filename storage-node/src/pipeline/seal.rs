@@ -14,6 +14,7 @@ use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
+use holdfast_proofs::sector::SectorClass;
 use holdfast_proofs::statement::Statement;
 use std::num::NonZeroUsize;
 
@@ -32,13 +33,17 @@ impl Pipeline {
         let mut living = 0u32;
         let mut unsent = false;
         let mut highest = None;
+        let mut waits = None;
         for (number, record) in self.shared.journal.sectors()? {
             highest = Some(number);
             match view.sectors.get(&number) {
                 None => {
                     unsent = true;
                     living = living.saturating_add(1);
-                    self.until_pre_commit(view, number, record).await?;
+                    // One that waits for room keeps no other from its next step.
+                    if let Err(error) = self.until_pre_commit(view, number, record).await {
+                        waits.get_or_insert(error);
+                    }
                 }
                 Some(sector) => match sector.status {
                     SectorStatus::PreCommitted { at } => {
@@ -60,7 +65,7 @@ impl Pipeline {
         if living < self.goal.sectors && !unsent {
             self.begin_sector(view, provider, highest).await?;
         }
-        Ok(())
+        waits.map_or(Ok(()), Err)
     }
 
     /// Fixes the next sector's number and ticket; sealing starts at the next step.
@@ -70,15 +75,7 @@ impl Pipeline {
         provider: &Provider,
         highest: Option<SectorNumber>,
     ) -> Result<(), NodeError> {
-        let needed = self.goal.class.bytes().saturating_mul(DISK_FACTOR);
-        let folder = self.shared.shards.folder();
-        let free = fs4::available_space(folder).map_err(NodeError::file(folder))?;
-        if free < needed {
-            return Err(NodeError::State(format!(
-                "sealing a sector of {} needs {needed} bytes of disk for a while, and {free} are free; make room",
-                self.goal.class
-            )));
-        }
+        self.check_room(self.goal.class, 0)?;
         let after = highest.map_or(0, |number| number.0.saturating_add(1));
         let number = SectorNumber(provider.next_sector.0.max(after));
         let ticket = view.height;
@@ -100,6 +97,23 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Whether the disk has room to seal a sector, of whose files so many bytes are there already.
+    /// Without, sealing would fill it to the last byte, and nothing else could be written.
+    fn check_room(&self, class: SectorClass, there: u64) -> Result<(), NodeError> {
+        let needed = class
+            .bytes()
+            .saturating_mul(DISK_FACTOR)
+            .saturating_sub(there);
+        let folder = self.shared.shards.folder();
+        let free = fs4::available_space(folder).map_err(NodeError::file(folder))?;
+        if free < needed {
+            return Err(NodeError::State(format!(
+                "sealing a sector of {class} needs {needed} bytes of disk for a while, and {free} are free; it waits until there is room"
+            )));
+        }
+        Ok(())
+    }
+
     async fn until_pre_commit(
         &mut self,
         view: &View,
@@ -118,6 +132,9 @@ impl Pipeline {
             return self.sectors.remove(number);
         }
         if !record.sealed {
+            if !sealing {
+                self.check_room(record.class, self.sectors.size(number)?)?;
+            }
             self.start_seal(view.height, number, record);
             return Ok(());
         }

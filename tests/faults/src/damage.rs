@@ -55,6 +55,25 @@ impl Damage {
         all
     }
 
+    /// Flips its bit where it lies, in a file that somebody may have open.
+    ///
+    /// # Panics
+    /// Where the file is gone or too short, and for any other damage.
+    pub fn apply_in_place(self, path: &Path) {
+        use std::os::unix::fs::FileExt;
+        let Self::Flip { byte, bit } = self else {
+            panic!("{self} is not done in place");
+        };
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
+        let mut one = [0];
+        file.read_exact_at(&mut one, byte).unwrap();
+        file.write_all_at(&[one[0] ^ (1 << bit)], byte).unwrap();
+    }
+
     /// Does it to a file.
     pub fn apply(self, path: &Path) {
         match self {

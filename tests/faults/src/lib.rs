@@ -7,11 +7,13 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod clock;
 pub mod damage;
 // Apart from it, because other crates' tests take the table in as a file.
 #[cfg(test)]
 #[path = "damage/tests.rs"]
 mod damage_tests;
+pub mod disk;
 pub mod figures;
 pub mod network;
 pub mod points;

@@ -14,7 +14,7 @@ use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Te
 use holdfast_wire::ledger::LedgerClient;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,8 @@ pub struct Network {
     testnet: Testnet,
     binary: PathBuf,
     processes: BTreeMap<String, Supervised>,
+    /// What every process has in its environment besides.
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Network {
@@ -111,12 +113,23 @@ impl Network {
             processes: processes.collect(),
             testnet,
             binary: binary.to_owned(),
+            environment: Vec::new(),
         }
+    }
+
+    /// From their next start on its processes have this in their environment.
+    pub fn set_environment(&mut self, environment: Vec<(OsString, OsString)>) {
+        self.environment = environment;
     }
 
     /// Its folder: what `--network` takes.
     pub fn folder(&self) -> &Path {
         self.testnet.layout().folder()
+    }
+
+    /// Where a process listens.
+    pub fn address(&self, name: &str) -> String {
+        format!("127.0.0.1:{}", self.processes[name].record.port)
     }
 
     /// The names of its processes: `market`, `node-0` and so on.
@@ -176,6 +189,7 @@ impl Network {
             .stderr(log)
             .env(STOP_WITH, std::process::id().to_string())
             .env_remove(CRASH_LOG)
+            .envs(self.environment.clone())
             .process_group(0);
         let process = self.process(name);
         if let Some(log) = &process.crash_log {
@@ -303,7 +317,11 @@ impl Network {
         let mut all: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let folder = self.folder().to_owned();
         all.extend([OsStr::new("--network"), folder.as_os_str()]);
-        let mut running = Running::begin(&self.binary, &all, log, only);
+        let mut environment = self.environment.clone();
+        if let Some(log) = log {
+            environment.extend(dying(log, only));
+        }
+        let mut running = Running::begin(&self.binary, &all, &environment);
         loop {
             self.supervise();
             if let Some(answer) = running.ended() {
@@ -389,6 +407,14 @@ impl Drop for Network {
     }
 }
 
+/// The environment of a process that dies at the points, beginning with `only` where that is given,
+/// that are not marked in the log.
+pub fn dying(log: &Path, only: Option<&str>) -> Vec<(OsString, OsString)> {
+    let mut environment = vec![(CRASH_LOG.into(), log.into())];
+    environment.extend(only.map(|only| (CRASH_ONLY.into(), only.into())));
+    environment
+}
+
 /// A command under way.
 pub struct Running {
     child: Child,
@@ -397,13 +423,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Begins a command with `--json`; it dies at the points, beginning with `only` where that is
-    /// given, that are not marked in the log.
+    /// Begins a command with `--json`.
     pub fn begin(
         binary: &Path,
         arguments: &[impl AsRef<OsStr>],
-        log: Option<&Path>,
-        only: Option<&str>,
+        environment: &[(OsString, OsString)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().to_owned();
@@ -415,13 +439,8 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("err"))
-            .env_remove(CRASH_LOG);
-        if let Some(log) = log {
-            command.env(CRASH_LOG, log);
-        }
-        if let Some(only) = only {
-            command.env(CRASH_ONLY, only);
-        }
+            .env_remove(CRASH_LOG)
+            .envs(environment.iter().cloned());
         Self {
             child: command.spawn().unwrap(),
             out,
