@@ -336,7 +336,7 @@ impl Network {
         let keys = encode(&verifying_keys).unwrap();
         NetworkFolder::create(&path, &genesis, &keys, &api, Path::new("none")).unwrap();
         let client = LedgerClient::new(&api).unwrap();
-        let rules = (market.ledger().network(), genesis.parameters.clone());
+        let rules = (market.network(), genesis.parameters.clone());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move { market.run(stopped).await.unwrap() });
         let mut network = Self {
