@@ -85,7 +85,10 @@ async fn killed_at_every_point_in_turn_the_network_ends_as_if_it_had_not_been() 
     network.start_all().await;
     network
         .until_shown("all sectors are proven", PATIENCE, |view| {
-            all_active(&view.providers.iter().collect::<Vec<_>>(), usize::from(NODES))
+            all_active(
+                &view.providers.iter().collect::<Vec<_>>(),
+                usize::from(NODES),
+            )
         })
         .await;
 

@@ -226,7 +226,11 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
     // The liar embeds nothing: its deals are never proven.
     network
         .until_shown("all is proven and paid", PATIENCE, |view| {
-            let honest: Vec<_> = view.providers.iter().filter(|one| one.name.is_some()).collect();
+            let honest: Vec<_> = view
+                .providers
+                .iter()
+                .filter(|one| one.name.is_some())
+                .collect();
             let mut deals = view.deal_sets.iter().flat_map(|set| &set.deals);
             all_active(&honest, usize::from(storm.nodes))
                 && deals.all(|deal| {

@@ -77,7 +77,10 @@ impl Trouble {
             .collect();
         let now = Instant::now();
         Self {
-            nodes: names.iter().map(|name| network.folder().join(name)).collect(),
+            nodes: names
+                .iter()
+                .map(|name| network.folder().join(name))
+                .collect(),
             addresses: names.iter().map(|name| network.address(name)).collect(),
             network_id,
             liar,
@@ -133,7 +136,10 @@ impl Trouble {
         let mut files: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_none_or(|end| end != "part" && end != "tmp"))
+            .filter(|path| {
+                path.extension()
+                    .is_none_or(|end| end != "part" && end != "tmp")
+            })
             .collect();
         files.sort();
         let Some(file) = files.choose(random) else {

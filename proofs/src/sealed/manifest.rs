@@ -118,18 +118,25 @@ impl Manifest {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.named("read", path)?,
         };
-        checked::without_check_or_old(&bytes)
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .filter(|manifest: &Manifest| {
-                manifest.version == VERSION
-                    && manifest.groups.len() == 64
-                    && manifest
-                        .staged
-                        .keys()
-                        .all(|group| Group::new(*group).is_some())
-            })
-            .map(Some)
-            .ok_or_else(|| SealError::Damaged { path: path.into() })
+        let damaged = || SealError::Damaged { path: path.into() };
+        let text = checked::without_check_or_old(&bytes).ok_or_else(damaged)?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|_| damaged())?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        if let Some(found) = version.filter(|version| *version != u64::from(VERSION)) {
+            let path = path.into();
+            return Err(SealError::OtherVersion { path, found });
+        }
+        let manifest: Manifest = serde_json::from_value(value).map_err(|_| damaged())?;
+        let whole = manifest.groups.len() == 64
+            && manifest
+                .staged
+                .keys()
+                .all(|group| Group::new(*group).is_some());
+        if whole {
+            Ok(Some(manifest))
+        } else {
+            Err(damaged())
+        }
     }
 
     /// Writes the manifest, which is the step, and then its copy.

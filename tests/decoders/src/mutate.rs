@@ -35,11 +35,46 @@ const EDGES: [u64; 16] = [
 
 /// Words that text decoders trip over.
 const WORDS: [&str; 40] = [
-    "null", "true", "{}", "[]", "\"\"", "0", "-1", "-0", "1e400", "1.5", "+1", "01", "0x1",
-    "18446744073709551615", "18446744073709551616", "340282366920938463463374607431768211456",
-    "\\u0000", "\\ud800", "\u{0}", "\u{feff}", "\u{202e}", "ß", "İ", "\"x\":1,", "\"version\":2,",
-    "{\"a\":", "[[[[", "}}", ",", ":", "..", "../", "/", "%00", "%zz", "?after=", "&", "\r\n",
-    "hold1", "THOLD1",
+    "null",
+    "true",
+    "{}",
+    "[]",
+    "\"\"",
+    "0",
+    "-1",
+    "-0",
+    "1e400",
+    "1.5",
+    "+1",
+    "01",
+    "0x1",
+    "18446744073709551615",
+    "18446744073709551616",
+    "340282366920938463463374607431768211456",
+    "\\u0000",
+    "\\ud800",
+    "\u{0}",
+    "\u{feff}",
+    "\u{202e}",
+    "ß",
+    "İ",
+    "\"x\":1,",
+    "\"version\":2,",
+    "{\"a\":",
+    "[[[[",
+    "}}",
+    ",",
+    ":",
+    "..",
+    "../",
+    "/",
+    "%00",
+    "%zz",
+    "?after=",
+    "&",
+    "\r\n",
+    "hold1",
+    "THOLD1",
 ];
 
 /// Makes inputs out of what honest encoders wrote.
@@ -82,7 +117,10 @@ impl Mutator {
     }
 
     fn seed(&mut self) -> Vec<u8> {
-        self.seeds.choose(&mut self.random).cloned().unwrap_or_default()
+        self.seeds
+            .choose(&mut self.random)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn noise(&mut self, length: usize) -> Vec<u8> {
@@ -128,7 +166,12 @@ impl Mutator {
                     return [bytes.as_slice(), &vec![0; LARGEST]].concat();
                 }
                 let times = LARGEST / part.len();
-                [&bytes[..span.start], &part.repeat(times), &bytes[span.end..]].concat()
+                [
+                    &bytes[..span.start],
+                    &part.repeat(times),
+                    &bytes[span.end..],
+                ]
+                .concat()
             }
         }
     }
@@ -275,7 +318,11 @@ impl Mutator {
         let holds = |list: &&Item| {
             matches!(list.major, 4 | 5) && list.body <= item.start && item.end <= list.end
         };
-        let Some(list) = items.iter().filter(holds).min_by_key(|list| list.end - list.start) else {
+        let Some(list) = items
+            .iter()
+            .filter(holds)
+            .min_by_key(|list| list.end - list.start)
+        else {
             return;
         };
         let times = if self.random.gen_bool(0.1) { 300 } else { 1 };

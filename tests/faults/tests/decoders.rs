@@ -57,7 +57,11 @@ fn every_decoder_keeps_its_law_and_its_bounds_on_mutated_bytes() {
         decoders += 1;
         calls += report.calls;
     }
-    assert!(failures.is_empty(), "seed {number}:\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "seed {number}:\n{}",
+        failures.join("\n")
+    );
     println!("{decoders} decoders, {calls} calls");
     // figure: decoders_fuzzed
     // figure: decoder_calls
@@ -132,7 +136,8 @@ fn no_decoder_is_brought_down_by_nesting_or_by_claimed_lengths() {
                 match answer {
                     // Nothing of nothing, in nothing: some decoders read an empty input.
                     Ok((Answer::Refused, _)) => {}
-                    Ok((Answer::Read, _)) if bomb.is_empty() || bomb.iter().all(|byte| *byte == 0) => {}
+                    Ok((Answer::Read, _))
+                        if bomb.is_empty() || bomb.iter().all(|byte| *byte == 0) => {}
                     other => panic!("{}: {other:?} on {shown:02x?}", decoder.name),
                 }
             }
@@ -187,7 +192,9 @@ fn a_decoder_that_panics_hoards_or_dawdles_is_found() {
     assert!(panics.contains("the third byte"), "{panics}");
     // A length that is believed before the bytes are there.
     let hoards = fault_found(|bytes| {
-        let claimed = bytes.first_chunk().map_or(0, |first| u32::from_le_bytes(*first));
+        let claimed = bytes
+            .first_chunk()
+            .map_or(0, |first| u32::from_le_bytes(*first));
         std::hint::black_box(Vec::<u8>::with_capacity(claimed as usize));
         Answer::Refused
     });
