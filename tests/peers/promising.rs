@@ -248,10 +248,9 @@ async fn a_put_by_way_of_an_assistant_that_lies_is_stored_all_the_same_and_says_
             node.behave(manner);
         }
         let stored = stored(&network, &session).await;
-        assert!(!stored.around.is_empty());
-        for fault in &stored.around {
-            assert!(fault.contains("assist"), "{fault}");
-        }
+        // Who assisted is named, and what it said of others is told as its word.
+        let named = stored.around.iter().filter(|fault| fault.contains("assist"));
+        assert!(named.count() > 0, "{:?}", stored.around);
         let back = get(&session, "file", &network.path("back")).await;
         assert!(std::fs::read(back).unwrap() == noise(7, 200_000));
         met(format!("an assistant in a put: {manner:?}"));
