@@ -11,6 +11,7 @@ use bao_tree::iter::{BaoChunk, ResponseIterRef};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
 use holdfast_market_core::units::{ByteCount, ShardRoot};
+use std::cmp;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -313,13 +314,10 @@ pub async fn verify_body(
     verified: &AtomicU64,
 ) -> Result<Vec<u8>, BaoError> {
     let chunks = chunk_ranges(length.0, &[range])?;
-    let stated = body.length();
-    if stated != encoded_length(length, &[range])? {
-        return Err(if stated.0 == 0 {
-            BaoError::Short
-        } else {
-            BaoError::Long
-        });
+    match body.length().cmp(&encoded_length(length, &[range])?) {
+        cmp::Ordering::Less => return Err(BaoError::Short),
+        cmp::Ordering::Greater => return Err(BaoError::Long),
+        cmp::Ordering::Equal => {}
     }
     let root = blake3::Hash::from_bytes(*root.as_bytes());
     let mut window = Window::new(range);

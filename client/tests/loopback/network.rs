@@ -201,21 +201,22 @@ impl Node {
                 piece_roots: roots.0,
             });
         }
-        let body = Body::AcceptDeals {
-            provider: self.provider,
-            deals,
+        let fees = Body::Transfer {
+            to: address_of(&self.shared.worker),
+            amount: Amount::hold(1),
         };
-        self.worker().send(body).await.unwrap();
-    }
-
-    /// Sends the worker's messages.
-    pub fn worker(&self) -> Sender {
-        Sender::new(
+        self.sender.send(fees).await.unwrap();
+        let worker = Sender::new(
             self.sender.client().clone(),
             self.shared.network,
             self.shared.parameters.clone(),
             self.shared.worker.clone(),
-        )
+        );
+        let body = Body::AcceptDeals {
+            provider: self.provider,
+            deals,
+        };
+        worker.send(body).await.unwrap();
     }
 
     /// Files of shards, whole or not.
