@@ -5,6 +5,7 @@ use crate::error::ClientError;
 use crate::layout::PackPlan;
 use crate::manifest::{Content, Extent, Manifest};
 use crate::seal::{Purpose, WrappingKey};
+use crate::versioned::{self, Unreadable};
 use crate::walk::Source;
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::SignedReceipt;
@@ -184,19 +185,27 @@ impl Journal {
     }
 
     fn open(folder: PathBuf, key: WrappingKey) -> Result<Option<Self>, ClientError> {
-        let Some(plan) = read::<Plan>(&folder.join(PLAN), &key)? else {
+        let path = folder.join(PLAN);
+        let Some(plain) = read(&path, &key)? else {
             return Ok(None);
         };
-        if plan.version != JOURNAL_VERSION {
-            return Err(ClientError::failed(
-                format!(
-                    "an upload in {} was begun by another version",
-                    folder.display()
+        let plan: Plan =
+            versioned::read("plan", JOURNAL_VERSION, &plain).map_err(|error| match error {
+                Unreadable::Version(_) => ClientError::failed(
+                    format!(
+                        "an upload in {} was begun by another version",
+                        folder.display()
+                    ),
+                    "finish it with the program that began it",
                 ),
-                "finish it with the program that began it",
-            ));
-        }
-        let progress = read(&folder.join(PROGRESS), &key)?.unwrap_or_default();
+                Unreadable::Malformed(reason) => unreadable(&path, &reason),
+            })?;
+        let path = folder.join(PROGRESS);
+        let progress = match read(&path, &key)? {
+            None => Progress::default(),
+            Some(plain) => holdfast_market_core::message::decode("progress", &plain)
+                .map_err(|error| unreadable(&path, &error.to_string()))?,
+        };
         Ok(Some(Self {
             folder,
             key,
@@ -234,24 +243,21 @@ impl Journal {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-    key: &WrappingKey,
-) -> Result<Option<T>, ClientError> {
+/// The plain bytes of a sealed file, where it is there.
+fn read(path: &Path, key: &WrappingKey) -> Result<Option<Vec<u8>>, ClientError> {
     let sealed = match atomic::read_bounded(path, FILE_LIMIT) {
         Ok(sealed) => sealed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ClientError::io(path)(error)),
     };
-    let plain = key.open_block(Purpose::Journal, &sealed)?;
-    serde_ipld_dagcbor::from_slice(&plain)
-        .map(Some)
-        .map_err(|error| {
-            ClientError::failed(
-                format!("{} cannot be read: {error}", path.display()),
-                "the upload that it belongs to cannot go on; remove that folder to forget it",
-            )
-        })
+    Ok(Some(key.open_block(Purpose::Journal, &sealed)?))
+}
+
+fn unreadable(path: &Path, reason: &str) -> ClientError {
+    ClientError::failed(
+        format!("{} cannot be read: {reason}", path.display()),
+        "the upload that it belongs to cannot go on; remove that folder to forget it",
+    )
 }
 
 /// One journal for a source and a name, so that the same command finds it again.

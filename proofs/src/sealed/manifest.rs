@@ -4,7 +4,7 @@
 #![allow(clippy::indexing_slicing)]
 
 use super::{data_path, key_path, replica_path};
-use crate::files::{Named, replace};
+use crate::files::{Named, read_bounded, replace};
 use crate::node::Node;
 use crate::replica::ReplicaId;
 use crate::seal::{SealCommitment, SealError};
@@ -17,8 +17,12 @@ use std::path::{Path, PathBuf};
 /// The layout that this code writes and reads.
 const VERSION: u32 = 1;
 
+/// More than any manifest has: 64 groups, each with a few roots.
+const LONGEST: u64 = 256 << 10;
+
 /// A sector's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     version: u32,
     pub(crate) class: SectorClass,
@@ -84,9 +88,12 @@ impl Manifest {
 
     pub(crate) fn read(dir: &Path) -> Result<Self, SealError> {
         let path = Self::path(dir);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_bounded(&path, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(SealError::NotSealed { dir: dir.into() });
+            }
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(SealError::Damaged { path });
             }
             other => other.named("read", &path)?,
         };

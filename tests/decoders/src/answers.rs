@@ -18,7 +18,9 @@ use std::sync::{Mutex, OnceLock};
 pub(crate) fn decoders() -> Vec<Decoder> {
     let text = |name, decode, seeds| usual(name, Form::Json, decode, seeds);
     vec![
-        text("api-status", plain_json::<LedgerStatus>, || texts([status()])),
+        text("api-status", plain_json::<LedgerStatus>, || {
+            texts([status()])
+        }),
         text("api-account", plain_json::<AccountView>, || {
             texts([AccountView {
                 balance: Amount(u128::MAX),
@@ -57,24 +59,30 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         text("api-sectors", plain_json::<Vec<Sector>>, || {
             texts([vec![sample::sector()]])
         }),
-        text("api-provider-deals", plain_json::<Vec<ProviderDeal>>, || {
-            let terms = sample::proposal().terms[0].clone();
-            let deals = sample::deals().into_iter();
-            let deals = deals.map(|deal| ProviderDeal {
-                id: sample::deal_id(),
-                root: sample::shard_root(),
-                length: ByteCount(sample::SHARD_BYTES),
-                terms: terms.clone(),
-                at: Height(33),
-                deal,
-            });
-            texts([deals.collect::<Vec<_>>()])
-        }),
+        text(
+            "api-provider-deals",
+            plain_json::<Vec<ProviderDeal>>,
+            || {
+                let terms = sample::proposal().terms[0].clone();
+                let deals = sample::deals().into_iter();
+                let deals = deals.map(|deal| ProviderDeal {
+                    id: sample::deal_id(),
+                    root: sample::shard_root(),
+                    length: ByteCount(sample::SHARD_BYTES),
+                    terms: terms.clone(),
+                    at: Height(33),
+                    deal,
+                });
+                texts([deals.collect::<Vec<_>>()])
+            },
+        ),
         text("api-deal-sets", plain_json::<Vec<DealSet>>, || {
             texts([vec![sample::deal_set()]])
         }),
         text("api-name", plain_json::<Name>, || texts([sample::name()])),
-        text("api-supply", plain_json::<Supply>, || texts([sample::supply()])),
+        text("api-supply", plain_json::<Supply>, || {
+            texts([sample::supply()])
+        }),
         text("api-error", plain_json::<ApiError>, || {
             texts([ApiError {
                 error: "there is no provider 7".into(),

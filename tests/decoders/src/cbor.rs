@@ -194,12 +194,18 @@ mod tests {
     #[test]
     fn canonical_items_are_found_and_their_places_are_right() {
         // {"a": [1, 500], "bb": h'00ff', "ccc": [true, null, -3]}
-        let bytes = hex::decode("a361618201" .to_owned() + "1901f4" + "626262" + "4200ff" + "6363636383f5f622").unwrap();
+        let bytes = hex::decode(
+            "a361618201".to_owned() + "1901f4" + "626262" + "4200ff" + "6363636383f5f622",
+        )
+        .unwrap();
         let (items, fault) = scan(&bytes);
         assert_eq!(fault, None);
         assert_eq!(items.len(), 12);
         let all = items.last().unwrap();
-        assert_eq!((all.start, all.end, all.major, all.argument), (0, bytes.len(), 5, 3));
+        assert_eq!(
+            (all.start, all.end, all.major, all.argument),
+            (0, bytes.len(), 5, 3)
+        );
         assert_eq!(items[2].argument, 500);
     }
 
@@ -229,7 +235,12 @@ mod tests {
             let bytes = hex::decode(bytes).unwrap();
             assert_eq!(check(&bytes).unwrap_err().what, what, "{bytes:02x?}");
         }
-        assert!(check(&[0x81; 100_000]).unwrap_err().what.contains("too deep"));
+        assert!(
+            check(&[0x81; 100_000])
+                .unwrap_err()
+                .what
+                .contains("too deep")
+        );
     }
 
     #[test]

@@ -6,15 +6,17 @@ use holdfast_client::catalogue::{Catalogue, ObjectId, ObjectRecord};
 use holdfast_client::journal::{Funded, Journal, PackProgress, Plan, Progress, StorageTerms};
 use holdfast_client::layout::{PackPlan, Part};
 use holdfast_client::manifest::{Content, Entry, EntryName, Extent, Kind, Manifest, Timestamp};
-use holdfast_client::receipt::{Anchor, PackReceipt, PortableReceipt, RECEIPT_VERSION, WorkerReceipt};
+use holdfast_client::receipt::{
+    Anchor, PackReceipt, PortableReceipt, RECEIPT_VERSION, WorkerReceipt,
+};
 use holdfast_client::seal::{Purpose, WrappingKey};
 use holdfast_client::stream::{ContentKey, open_all, seal_all};
 use holdfast_client::walk::{Found, FoundKind, Source};
 use holdfast_market_core::block::{Outcome, OutcomeResult};
 use holdfast_market_core::list::{self, Membership};
 use holdfast_market_core::message::{Body, encode};
-use holdfast_market_core::units::*;
 use holdfast_market_core::receipt::Tier;
+use holdfast_market_core::units::*;
 use holdfast_wire::keys::Phrase;
 use holdfast_wire::protocol::{ShardOffer, ShardTarget};
 use rand::SeedableRng;
@@ -34,7 +36,10 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             vec![made_manifest().encode().unwrap()]
         }),
         usual("catalogue", Form::Cbor, catalogue, || {
-            vec![encode(&made_catalogue()).unwrap(), encode(&Catalogue::default()).unwrap()]
+            vec![
+                encode(&made_catalogue()).unwrap(),
+                encode(&Catalogue::default()).unwrap(),
+            ]
         }),
         usual("catalogue-block", Form::Bytes, catalogue_block, || {
             vec![made_catalogue().to_block(key(), &mut random()).unwrap()]
@@ -43,7 +48,10 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             vec![honest_block().to_vec()]
         }),
         usual("sealed-content", Form::Bytes, sealed_content, || {
-            vec![honest_content().to_vec(), seal_all(&content_key(), b"").unwrap()]
+            vec![
+                honest_content().to_vec(),
+                seal_all(&content_key(), b"").unwrap(),
+            ]
         }),
         usual("object-id", Form::Bytes, object_id, || {
             vec![ObjectId::of(b"manifest").to_bytes()]
@@ -51,9 +59,14 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         usual("object-id-text", Form::Text, object_id_text, || {
             vec![ObjectId::of(b"manifest").to_string().into_bytes()]
         }),
-        journal("journal-plan", journal_plan, || vec![encode(&plan()).unwrap()]),
+        journal("journal-plan", journal_plan, || {
+            vec![encode(&plan()).unwrap()]
+        }),
         journal("journal-progress", journal_progress, || {
-            vec![encode(&progress()).unwrap(), encode(&Progress::default()).unwrap()]
+            vec![
+                encode(&progress()).unwrap(),
+                encode(&Progress::default()).unwrap(),
+            ]
         }),
         usual("portable-receipt", Form::Json, portable_receipt, || {
             texts([receipt()])
@@ -187,7 +200,11 @@ fn catalogue_block(bytes: &[u8]) -> Answer {
         Err(_) => Answer::Refused,
         Ok(read) => {
             assert!(bytes == honest, "another block opens");
-            assert!(read.objects().iter().all(|object| object.packs.iter().all(Option::is_some)));
+            assert!(
+                read.objects()
+                    .iter()
+                    .all(|object| object.packs.iter().all(Option::is_some))
+            );
             Answer::Read
         }
     }
@@ -210,7 +227,10 @@ fn sealed_block(bytes: &[u8]) -> Answer {
     match key().open_block(Purpose::Journal, bytes) {
         Err(_) => Answer::Refused,
         Ok(plain) => {
-            assert!(bytes == honest_block() && plain == PLAIN, "another block opens");
+            assert!(
+                bytes == honest_block() && plain == PLAIN,
+                "another block opens"
+            );
             Answer::Read
         }
     }
@@ -226,7 +246,10 @@ fn sealed_content(bytes: &[u8]) -> Answer {
     match open_all(&content_key(), bytes) {
         Err(_) => Answer::Refused,
         Ok(plain) => {
-            assert!(plain.is_empty() || (bytes == honest_content() && plain == sample::shard().repeat(3)));
+            assert!(
+                plain.is_empty()
+                    || (bytes == honest_content() && plain == sample::shard().repeat(3))
+            );
             Answer::Read
         }
     }
@@ -243,9 +266,14 @@ fn object_id(bytes: &[u8]) -> Answer {
 
 /// An object's text has one form.
 fn object_id_text(bytes: &[u8]) -> Answer {
-    let read = std::str::from_utf8(bytes).ok().and_then(ObjectId::from_text);
+    let read = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(ObjectId::from_text);
     if let Some(id) = &read {
-        assert!(id.to_string().as_bytes() == bytes, "it is another name of {id}");
+        assert!(
+            id.to_string().as_bytes() == bytes,
+            "it is another name of {id}"
+        );
     }
     answer(read)
 }

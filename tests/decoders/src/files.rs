@@ -93,7 +93,10 @@ fn network_genesis(bytes: &[u8]) -> Answer {
         Err(NetworkError::Missing { path }) => panic!("{} is there", path.display()),
         Err(_) => Answer::Refused,
         Ok(_) => {
-            assert!(bytes == encode(&sample::genesis()).unwrap(), "another genesis is taken");
+            assert!(
+                bytes == encode(&sample::genesis()).unwrap(),
+                "another genesis is taken"
+            );
             Answer::Read
         }
     }

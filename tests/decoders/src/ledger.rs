@@ -75,7 +75,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
                 until: Height(9),
             }]])
         }),
-        cbor("state-sector", plain::<Sector>, || encoded([sample::sector()])),
+        cbor("state-sector", plain::<Sector>, || {
+            encoded([sample::sector()])
+        }),
         cbor("state-deal", plain::<Deal>, || encoded(sample::deals())),
         cbor("state-deal-set", plain::<DealSetRecord>, || {
             encoded([sample::deal_set_record()])
@@ -86,7 +88,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         cbor("state-name", plain::<Name>, || encoded([sample::name()])),
         cbor("state-supply", supply, || encoded([sample::supply()])),
         cbor("state-chain", plain::<Chain>, || encoded([sample::chain()])),
-        cbor("state-beacon", plain::<Beacon>, || encoded([Beacon([7; 32])])),
+        cbor("state-beacon", plain::<Beacon>, || {
+            encoded([Beacon([7; 32])])
+        }),
         usual("address", Form::Text, address, || {
             let address = sample::address(1);
             ["hold", "thold"]
@@ -254,7 +258,10 @@ fn shard_slice(bytes: &[u8]) -> Answer {
     match slice::verify(&root.0, sample::SHARD_BYTES, &range, bytes) {
         Err(_) => Answer::Refused,
         Ok(shown) => {
-            assert_eq!(shown, sample::shard()[range.start as usize..range.end as usize]);
+            assert_eq!(
+                shown,
+                sample::shard()[range.start as usize..range.end as usize]
+            );
             assert!(bytes == sample::opening().slice, "another slice verifies");
             Answer::Read
         }

@@ -47,24 +47,41 @@ pub(crate) fn decoders() -> Vec<Decoder> {
                 nodes(&pack(&[0xff; 127])),
             ]
         }),
-        usual("piece-shape", Form::Bytes, piece_shape, || {
-            [(50_000, 4), (1, 3), (16_256, 8), (34_091_302_912u64, 8)]
-                .map(|(length, levels): (u64, u32)| {
-                    [&length.to_le_bytes()[..], &levels.to_le_bytes()].concat()
-                })
-                .into()
-        }),
+        // A piece of 32 GiB in the smallest subtrees there are has two million of them.
+        Decoder {
+            bounds: Bounds::HEAVY,
+            ..usual("piece-shape", Form::Bytes, piece_shape, || {
+                [(50_000, 4), (1, 3), (16_256, 8), (34_091_302_912u64, 8)]
+                    .map(|(length, levels): (u64, u32)| {
+                        [&length.to_le_bytes()[..], &levels.to_le_bytes()].concat()
+                    })
+                    .into()
+            })
+        },
         usual("verifying-keys", Form::Cbor, verifying_keys, || {
             vec![encode(made_keys()).unwrap(), encode(&few_keys()).unwrap()]
         }),
-        usual("verifying-keys-json", Form::Json, verifying_keys_json, || {
-            vec![serde_json::to_vec(&few_keys()).unwrap()]
-        }),
-        curve("verifying-key-points", Form::Bytes, key_points, || {
-            vec![few_keys().get(spacetime()).unwrap().to_vec()]
-        }, 300),
+        usual(
+            "verifying-keys-json",
+            Form::Json,
+            verifying_keys_json,
+            || vec![serde_json::to_vec(&few_keys()).unwrap()],
+        ),
+        curve(
+            "verifying-key-points",
+            Form::Bytes,
+            key_points,
+            || vec![few_keys().get(spacetime()).unwrap().to_vec()],
+            300,
+        ),
         curve("proof", Form::Bytes, proof, proofs, 800),
-        curve("parameters", Form::Bytes, parameters, || vec![made_parameters()], 300),
+        curve(
+            "parameters",
+            Form::Bytes,
+            parameters,
+            || vec![made_parameters()],
+            300,
+        ),
         Decoder {
             calls: FEW_CALLS,
             ..usual("parameters-digest", Form::Text, parameters_digest, || {
@@ -85,7 +102,7 @@ fn nodes(nodes: &[Node]) -> Vec<u8> {
 }
 
 /// Both libraries and our own comparison agree on what is an element.
-fn node(bytes: &[u8]) -> Answer {
+pub(crate) fn node(bytes: &[u8]) -> Answer {
     let Ok(bytes) = <[u8; 32]>::try_from(bytes) else {
         return Answer::Refused;
     };
@@ -134,7 +151,10 @@ fn piece_packing(bytes: &[u8]) -> Answer {
     match unpack(&read) {
         Err(_) => Answer::Refused,
         Ok(data) => {
-            assert!(pack(&data) == read, "data packs to other nodes than it was read from");
+            assert!(
+                pack(&data) == read,
+                "data packs to other nodes than it was read from"
+            );
             Answer::Read
         }
     }
@@ -153,7 +173,9 @@ fn piece_shape(bytes: &[u8]) -> Answer {
         Err(_) => Answer::Refused,
         Ok(shape) => {
             let covered = shape.units() * holdfast_proofs::sector::UNIT_DATA_BYTES;
-            assert!(covered >= length && covered < length + holdfast_proofs::sector::UNIT_DATA_BYTES);
+            assert!(
+                covered >= length && covered < length + holdfast_proofs::sector::UNIT_DATA_BYTES
+            );
             assert!(shape.subtrees().is_sorted_by(|one, next| one >= next));
             Answer::Read
         }
@@ -207,7 +229,9 @@ pub(crate) fn made_keys() -> &'static VerifyingKeys {
 /// The one key that the points of proofs are read under.
 fn few_keys() -> VerifyingKeys {
     let id = spacetime();
-    [(id, made_key(id.public_input_count()))].into_iter().collect()
+    [(id, made_key(id.public_input_count()))]
+        .into_iter()
+        .collect()
 }
 
 fn verifying_keys(bytes: &[u8]) -> Answer {
@@ -243,18 +267,25 @@ fn statement() -> SpacetimeStatement {
 /// points that prove nothing.
 fn proofs() -> Vec<Vec<u8>> {
     let inputs = Statement::Spacetime(statement()).public_inputs(16).unwrap();
-    let sum: Scalar = inputs[0].iter().map(|input| input.to_scalar::<Scalar>()).sum();
+    let sum: Scalar = inputs[0]
+        .iter()
+        .map(|input| input.to_scalar::<Scalar>())
+        .sum();
     // e(A, B) = e(alpha, beta) e(IC(x), gamma) e(C, delta), all of them generators.
     let proof = |b: u64, c: u64| {
         let (b, c) = (Scalar::from(b), Scalar::from(c));
         let product = Scalar::from(2) + sum + c;
         let a = product * b.invert().unwrap();
         let points = [
-            G1Affine::from(G1Projective::generator() * a).to_compressed().to_vec(),
+            G1Affine::from(G1Projective::generator() * a)
+                .to_compressed()
+                .to_vec(),
             G2Affine::from(bls12_381::G2Projective::generator() * b)
                 .to_compressed()
                 .to_vec(),
-            G1Affine::from(G1Projective::generator() * c).to_compressed().to_vec(),
+            G1Affine::from(G1Projective::generator() * c)
+                .to_compressed()
+                .to_vec(),
         ];
         points.concat()
     };
@@ -317,7 +348,9 @@ fn parameter_files(folder: &Path, parameters: &[u8], digest: &[u8]) -> Answer {
     std::fs::write(folder.join(format!("{name}.digest")), digest).unwrap();
     match Parameters::load(folder, spacetime(), &few_keys()) {
         Ok(_) => Answer::Read,
-        Err(ParametersError::Io { source, .. }) if source.kind() != std::io::ErrorKind::InvalidData => {
+        Err(ParametersError::Io { source, .. })
+            if source.kind() != std::io::ErrorKind::InvalidData =>
+        {
             panic!("{source}")
         }
         Err(_) => Answer::Refused,

@@ -63,7 +63,11 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         Decoder {
             calls: FEW_CALLS,
             ..usual("node-report", Form::Json, node_report, || {
-                vec![REPORT.replace("HEX", &sample::address(1).to_string()).into_bytes()]
+                vec![
+                    REPORT
+                        .replace("HEX", &sample::address(1).to_string())
+                        .into_bytes(),
+                ]
             })
         },
         cbor("store-head", plain::<Head>, || {
@@ -174,7 +178,11 @@ impl TreeReader for OneNode {
         Ok(Some(self.0.clone()))
     }
 
-    fn get_value_option(&self, _: Version, _: KeyHash) -> Result<Option<OwnedValue>, anyhow::Error> {
+    fn get_value_option(
+        &self,
+        _: Version,
+        _: KeyHash,
+    ) -> Result<Option<OwnedValue>, anyhow::Error> {
         Ok(Some(vec![7]))
     }
 
@@ -266,7 +274,10 @@ fn ask(request: Request<Body>) -> Answer {
         let body = axum::body::to_bytes(response.into_body(), LONGEST_ANSWER)
             .await
             .expect("an answer that is not endless");
-        assert!(status.is_success() || body.len() < 4_000, "the refusal is long");
+        assert!(
+            status.is_success() || body.len() < 4_000,
+            "the refusal is long"
+        );
         status
     });
     assert!(!status.is_server_error(), "the market fails with {status}");
@@ -278,7 +289,10 @@ fn ask(request: Request<Body>) -> Answer {
 
 /// A line with method and target, then the body.
 fn api_request(bytes: &[u8]) -> Answer {
-    let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let line = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(bytes.len());
     let (line, body) = bytes.split_at(line);
     let Some(space) = line.iter().position(|byte| *byte == b' ') else {
         return Answer::Refused;
@@ -328,7 +342,7 @@ fn api_requests() -> Vec<Vec<u8>> {
         "/sectors/0/0".to_owned(),
         "/deal-sets".to_owned(),
         format!("/deal-sets/{pack}"),
-        format!("/accounts/{text}"),
+        format!("/accounts/{hex}"),
     ]
     .iter()
     .map(|target| format!("GET {target}\n").into_bytes())
@@ -356,7 +370,10 @@ fn api_message(bytes: &[u8]) -> Answer {
     let request = Request::post("/v1/messages").body(Body::from(bytes.to_vec()));
     let answer = ask(request.unwrap());
     if answer == Answer::Read {
-        assert!(object::<SignedMessage>(bytes) == Some(payment(0)), "a forged message is taken");
+        assert!(
+            object::<SignedMessage>(bytes) == Some(payment(0)),
+            "a forged message is taken"
+        );
     }
     answer
 }

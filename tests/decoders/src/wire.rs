@@ -4,10 +4,10 @@ use crate::read::{answer, canonical, usual};
 use crate::{Answer, Decoder, Form, sample};
 use bytes::Bytes;
 use futures::executor::block_on;
+use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::units::{
     Amount, ByteCount, Height, NodeKey, Periods, ProviderId, ShardIndex,
 };
-use holdfast_market_core::receipt::Tier;
 use holdfast_wire::bao::{self, Outboard, encoded_length, verify_body, verify_slice};
 use holdfast_wire::erasure::Coder;
 use holdfast_wire::keys::Phrase;
@@ -23,12 +23,20 @@ use std::sync::atomic::AtomicU64;
 pub(crate) fn decoders() -> Vec<Decoder> {
     vec![
         usual("request-frame", Form::Cbor, request, || {
-            requests().into_iter().map(|request| framed(request)).collect()
+            requests()
+                .into_iter()
+                .map(|request| framed(request))
+                .collect()
         }),
         usual("response-frame", Form::Cbor, response, || {
-            responses().into_iter().map(|response| framed(response)).collect()
+            responses()
+                .into_iter()
+                .map(|response| framed(response))
+                .collect()
         }),
-        usual("bao-slice", Form::Bytes, bao_slice, || vec![honest_slice(RANGE)]),
+        usual("bao-slice", Form::Bytes, bao_slice, || {
+            vec![honest_slice(RANGE)]
+        }),
         usual("bao-body", Form::Bytes, bao_body, || {
             vec![honest_slice(RANGE), honest_slice(ALL)]
         }),
@@ -36,7 +44,10 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             vec![outboard().as_bytes().to_vec()]
         }),
         usual("byte-ranges", Form::Bytes, byte_ranges, || {
-            vec![numbers(&[50_000, 0, 10, 10, 20_000]), numbers(&[1 << 20, 5, 1 << 20])]
+            vec![
+                numbers(&[50_000, 0, 10, 10, 20_000]),
+                numbers(&[1 << 20, 5, 1 << 20]),
+            ]
         }),
         usual("pack-layout", Form::Bytes, pack_layout, || {
             let layout = |k, n, rest: &[u64]| [&[k, n][..], &numbers(rest)].concat();
@@ -48,8 +59,16 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         }),
         usual("erasure-shards", Form::Bytes, erasure, || {
             vec![
-                [&[3, 6, 0b101_010, 0, 0, 0, 0, 0, 0, 0][..], &sample::shard()[..300]].concat(),
-                [&[2, 2, 0b11, 0, 0, 0, 0, 0, 0, 0][..], &sample::shard()[..50]].concat(),
+                [
+                    &[3, 6, 0b101_010, 0, 0, 0, 0, 0, 0, 0][..],
+                    &sample::shard()[..300],
+                ]
+                .concat(),
+                [
+                    &[2, 2, 0b11, 0, 0, 0, 0, 0, 0, 0][..],
+                    &sample::shard()[..50],
+                ]
+                .concat(),
                 [&[40, 64][..], &[0xff; 8], &sample::shard()[..4_000]].concat(),
             ]
         }),
@@ -65,11 +84,18 @@ pub(crate) fn words() -> &'static str {
 }
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
 }
 
 fn read_numbers(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 fn offer() -> ShardOffer {
@@ -107,7 +133,13 @@ fn requests() -> Vec<Request> {
         Request::GetShard(GetShard {
             pack,
             shard,
-            ranges: vec![RANGE, ByteRange { start: 40_000, end: 50_000 }],
+            ranges: vec![
+                RANGE,
+                ByteRange {
+                    start: 40_000,
+                    end: 50_000,
+                },
+            ],
         }),
         Request::GetPieceProof(GetPieceProof {
             pack,
@@ -157,7 +189,10 @@ fn read_frame<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Frame<T>>
     let mut stream = bytes;
     let read = block_on(frame::read::<T>("frame", &mut stream)).ok();
     let consumed = bytes.len() - stream.len();
-    assert!(consumed <= HEADER_LIMIT as usize + 4, "more than a header was read");
+    assert!(
+        consumed <= HEADER_LIMIT as usize + 4,
+        "more than a header was read"
+    );
     if let Some(frame) = read {
         let written = frame::to_bytes(&frame).unwrap();
         assert!(written == bytes[..consumed], "it is framed as other bytes");
@@ -327,7 +362,10 @@ fn pack_layout(bytes: &[u8]) -> Answer {
     let segments = layout.segments(ByteRange { start, end });
     let mut at = start;
     for segment in &segments {
-        assert_eq!(segment.pack.start, at, "a segment begins where the last one ended");
+        assert_eq!(
+            segment.pack.start, at,
+            "a segment begins where the last one ended"
+        );
         assert!(segment.pack.end > at && segment.shard.end <= layout.shard_length().0);
         assert!(segment.columns.0 <= segment.columns.1 && segment.columns.1 < layout.k());
         at = segment.pack.end;
@@ -341,15 +379,21 @@ fn erasure(bytes: &[u8]) -> Answer {
     let Some(([k, n], rest)) = bytes.split_first_chunk::<2>() else {
         return Answer::Refused;
     };
-    let (Ok(coder), Some((mask, data))) = (Coder::new(*k, *n), rest.split_first_chunk::<8>()) else {
+    let (Ok(coder), Some((mask, data))) = (Coder::new(*k, *n), rest.split_first_chunk::<8>())
+    else {
         return Answer::Refused;
     };
     let mask = u64::from_le_bytes(*mask);
     let (k, n) = (usize::from(*k), usize::from(*n));
     let length = data.len() / k;
-    let mut columns: Vec<Vec<u8>> = data.chunks_exact(length.max(1)).map(<[u8]>::to_vec).collect();
+    let mut columns: Vec<Vec<u8>> = data
+        .chunks_exact(length.max(1))
+        .map(<[u8]>::to_vec)
+        .collect();
     columns.resize(n, vec![0; length]);
-    columns[k..].iter_mut().for_each(|column| *column = vec![0; length]);
+    columns[k..]
+        .iter_mut()
+        .for_each(|column| *column = vec![0; length]);
     if length == 0 {
         columns = vec![vec![]; n];
     }
