@@ -100,7 +100,6 @@ mod tests {
     use super::*;
     use crate::proofs;
     use group::Group;
-    use group::prime::PrimeCurveAffine;
 
     /// The field's order, big-endian.
     const FIELD: &str = "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab";
@@ -295,13 +294,13 @@ mod tests {
             for point in points {
                 let mut bytes = honest.clone();
                 bytes[at..at + point.len()].copy_from_slice(point);
-                // Its own law is that the libraries agree; here only points are spoiled that are
-                // not in their group, the honest one and its negative aside.
+                // That the libraries agree is the decoder's own law.
                 let taken = (proof.decode)(&bytes) == Answer::Read;
-                let mut negative = honest[at..at + point.len()].to_vec();
-                negative[0] ^= 0x20;
-                let valid = (*point == honest[at..at + point.len()] || *point == negative)
-                    || at == 144 && point[..] == honest[..48];
+                // Only the sign of an honest point makes another point of the group.
+                let unsigned = |point: &[u8]| [&[point[0] & !0x20], &point[1..]].concat();
+                let valid = [&honest[..48], &honest[48..144], &honest[144..]]
+                    .iter()
+                    .any(|known| unsigned(known) == unsigned(point));
                 assert!(valid || !taken, "{}", hex::encode(&bytes));
             }
         }
