@@ -1,6 +1,7 @@
 //! The command groups, one file each.
 
 pub mod audit;
+pub mod check;
 pub mod client;
 pub mod get;
 pub mod ls;

@@ -28,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Audit(commands::audit::AuditArgs),
+    Check(commands::check::CheckArgs),
     Get(commands::get::GetArgs),
     Ls(commands::ls::LsArgs),
     Market(commands::market::MarketArgs),
@@ -43,6 +44,7 @@ enum Command {
 async fn run(command: Command, output: &Output) -> Result<(), CommandError> {
     match command {
         Command::Audit(args) => commands::audit::run(args, output).await,
+        Command::Check(args) => commands::check::run(args, output).await,
         Command::Get(args) => commands::get::run(args, output).await,
         Command::Ls(args) => commands::ls::run(args, output).await,
         Command::Market(args) => commands::market::run(args, output).await,

@@ -186,6 +186,13 @@ impl Catalogue {
         })
     }
 
+    /// The time at which the next object is stored: the clock's, but after everything in here, so
+    /// that a clock that was set back does not make an object older than the one that it replaces.
+    pub fn next_moment(&self, clock: u64) -> u64 {
+        let last = self.objects.iter().map(|object| object.stored).max();
+        last.map_or(clock, |last| clock.max(last.saturating_add(1)))
+    }
+
     /// Adds an object; one of the same name is forgotten.
     pub fn insert(&mut self, record: ObjectRecord) {
         self.objects.retain(|object| object.name != record.name);
@@ -416,6 +423,20 @@ pub(crate) mod tests {
             Err(CatalogueError::TooLarge(_))
         ));
         assert!(Catalogue::block_length(&[1, 2]).is_err());
+    }
+
+    #[test]
+    fn what_replaces_an_object_wins_every_merge_though_the_clock_was_set_back_an_hour() {
+        let mut elsewhere = Catalogue::default();
+        elsewhere.insert(record("a", 10_000, vec![]));
+        let mut here = elsewhere.clone();
+        let packs = vec![Some(PackId([9; 32]))];
+        let stored = here.next_moment(10_000 - 3600);
+        here.insert(record("a", stored, packs.clone()));
+        here.published = 2;
+        elsewhere.merge(here);
+        assert_eq!(elsewhere.find("a").unwrap().packs, packs);
+        assert_eq!(Catalogue::default().next_moment(7), 7);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Got {
     pub files: u64,
     /// Their bytes.
     pub bytes: ByteCount,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
 }
 
 /// The object of a name or id.
@@ -74,6 +76,7 @@ pub async fn get(
         path,
         files,
         bytes: ByteCount(bytes),
+        around: object.reader.around(),
     })
 }
 

@@ -7,9 +7,11 @@ use crate::manifest::{Content, Extent, Manifest};
 use crate::seal::{Purpose, WrappingKey};
 use crate::versioned::{self, Unreadable};
 use crate::walk::Source;
-use holdfast_market_core::message::PackHeader;
+use holdfast_market_core::message::{PackHeader, decode};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Height, MessageId, Periods};
+use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_wire::atomic;
 use holdfast_wire::protocol::ShardTarget;
 use serde::{Deserialize, Serialize};
@@ -143,7 +145,7 @@ impl Journal {
             }
             _ => {}
         }
-        std::fs::create_dir_all(&folder).map_err(ClientError::io(&folder))?;
+        create_folder(&folder, COMMON_MODE).map_err(ClientError::io(&folder))?;
         let journal = Self {
             folder,
             key,
@@ -152,7 +154,9 @@ impl Journal {
         };
         // The plan last: a folder without one is an upload that never began.
         journal.save()?;
+        crash_point("put.progress-begun");
         journal.write(PLAN, &journal.plan)?;
+        crash_point("put.planned");
         Ok(journal)
     }
 
@@ -170,15 +174,18 @@ impl Journal {
         Self::open(journals.join(folder_name(root, name)), key)
     }
 
-    /// All unfinished uploads.
+    /// All unfinished uploads that can be read; one that cannot is told, and does not hide the others.
     ///
     /// # Errors
-    /// Files that are not this wallet's.
+    /// A folder that cannot be read.
     pub fn list(journals: &Path, key: impl Fn() -> WrappingKey) -> Result<Vec<Self>, ClientError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(journals).map_err(ClientError::io(journals))? {
             let path = entry.map_err(ClientError::io(journals))?.path();
-            found.extend(Self::open(path, key())?);
+            match Self::open(path, key()) {
+                Ok(journal) => found.extend(journal),
+                Err(error) => tracing::warn!(next = error.next(), "{error}"),
+            }
         }
         found.sort_by(|a: &Self, b| a.plan.name.cmp(&b.plan.name));
         Ok(found)
@@ -198,14 +205,13 @@ impl Journal {
                     ),
                     "finish it with the program that began it",
                 ),
-                Unreadable::Malformed(reason) => unreadable(&path, &reason),
+                Unreadable::Malformed(reason) => damaged(&path, &reason),
             })?;
+        // Written before the plan: without it, what was paid would be paid again.
         let path = folder.join(PROGRESS);
-        let progress = match read(&path, &key)? {
-            None => Progress::default(),
-            Some(plain) => holdfast_market_core::message::decode("progress", &plain)
-                .map_err(|error| unreadable(&path, &error.to_string()))?,
-        };
+        let plain = read(&path, &key)?.ok_or_else(|| damaged(&path, "it is missing"))?;
+        let progress =
+            decode("progress", &plain).map_err(|error| damaged(&path, &error.to_string()))?;
         Ok(Some(Self {
             folder,
             key,
@@ -229,7 +235,8 @@ impl Journal {
     pub fn remove(self) -> Result<(), ClientError> {
         // The plan first: without it there is no upload.
         let plan = self.folder.join(PLAN);
-        std::fs::remove_file(&plan).map_err(ClientError::io(&plan))?;
+        atomic::remove(&plan).map_err(ClientError::io(&plan))?;
+        crash_point("put.plan-removed");
         std::fs::remove_dir_all(&self.folder).map_err(ClientError::io(&self.folder))
     }
 
@@ -248,15 +255,21 @@ fn read(path: &Path, key: &WrappingKey) -> Result<Option<Vec<u8>>, ClientError> 
     let sealed = match atomic::read_bounded(path, FILE_LIMIT) {
         Ok(sealed) => sealed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ClientError::io(path)(error)),
+        Err(error) => return Err(damaged(path, &error.to_string())),
     };
-    Ok(Some(key.open_block(Purpose::Journal, &sealed)?))
+    key.open_block(Purpose::Journal, &sealed)
+        .map(Some)
+        .map_err(|error| damaged(path, &error.to_string()))
 }
 
-fn unreadable(path: &Path, reason: &str) -> ClientError {
+/// A file of an upload that cannot go on.
+fn damaged(path: &Path, reason: &str) -> ClientError {
     ClientError::failed(
-        format!("{} cannot be read: {reason}", path.display()),
-        "the upload that it belongs to cannot go on; remove that folder to forget it",
+        format!(
+            "{} is damaged: {reason}; the upload that it belongs to cannot go on",
+            path.display()
+        ),
+        "remove the folder that it lies in to begin that upload anew; what was paid for it stays paid",
     )
 }
 
@@ -401,5 +414,40 @@ mod tests {
         assert!(Journal::find(&journals, key(), &root, "photos").is_err());
         let other = WrappingKey::of_secret([2; 32]);
         assert!(Journal::find(&journals, other, &root, "photos").is_err());
+    }
+
+    #[test]
+    fn a_damaged_journal_of_an_upload_is_named_with_the_way_out() {
+        use crate::damage::{self, Damage};
+        let folder = tempfile::tempdir().unwrap();
+        let journals = folder.path().join("journal");
+        let plan = plan(folder.path());
+        let root = plan.source.root.clone();
+        let mut journal = Journal::begin(&journals, key(), plan.clone()).unwrap();
+        journal.progress.packs.push(pack());
+        journal.save().unwrap();
+        let whole = Some((plan, vec![pack()]));
+        let name = journal.folder.file_name().unwrap().to_owned();
+        for file in [PLAN, PROGRESS] {
+            let below = Path::new(&name).join(file);
+            damage::each(&journals, &below, 20, 20, |journals, damage| {
+                let found = Journal::find(journals, key(), &root, "photos");
+                // Others are listed all the same.
+                assert!(Journal::list(journals, key).unwrap().is_empty());
+                if (file, damage) == (PLAN, Damage::Gone) {
+                    // Removed first when an upload is over, and so it is over.
+                    assert!(found.unwrap().is_none());
+                    return;
+                }
+                let error =
+                    found.map(|found| found.map(|found| (found.plan, found.progress.packs)));
+                let error = error.map_err(|error| {
+                    assert!(error.next().contains("remove the folder"), "{error}");
+                    error.to_string()
+                });
+                let path = journals.join(&below);
+                damage::assert_named_or_same(error, &whole, path.to_str().unwrap(), &damage);
+            });
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The client: wallet, objects, packs, placement, transfer, and what became of what was stored.
 
 pub mod catalogue;
+pub mod check;
 pub mod error;
 pub mod get;
 pub mod journal;
@@ -25,3 +26,14 @@ mod versioned;
 pub mod walk;
 pub mod wallet;
 pub mod words;
+
+// The table of every kind of file, by which this crate's tests damage and walk its folders.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;

@@ -39,7 +39,8 @@ pub async fn published(session: &Session) -> Result<Option<Name>, ClientError> {
 /// The ledger does not answer, or what was published cannot be read.
 pub async fn current(session: &Session) -> Result<Catalogue, ClientError> {
     let held = session.wallet().try_lock(session.network_id())?;
-    let known = session.wallet().catalogue()?.published;
+    let local = session.wallet().catalogue();
+    let known = local.map_or(0, |catalogue| catalogue.published);
     let catalogue = read_current(session).await?;
     if held.is_some() && catalogue.published > known {
         session.wallet().save_catalogue(&catalogue)?;
@@ -47,15 +48,19 @@ pub async fn current(session: &Session) -> Result<Catalogue, ClientError> {
     Ok(catalogue)
 }
 
-/// The same, written nowhere.
+/// The same, written nowhere. Where the folder's file is damaged, what was published stands for it.
 ///
 /// # Errors
 /// As [`current`].
 pub async fn read_current(session: &Session) -> Result<Catalogue, ClientError> {
-    let mut catalogue = session.wallet().catalogue()?;
+    let local = session.wallet().catalogue();
     let Some(name) = published(session).await? else {
-        return Ok(catalogue);
+        return local;
     };
+    let mut catalogue = local.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the catalogue is read from the network; what was never published is not in it");
+        Catalogue::default()
+    });
     if name.version > catalogue.published {
         let mut newer = fetch(session, &name).await?;
         newer.published = name.version;

@@ -19,6 +19,7 @@ use holdfast_market_core::state::DealStatus;
 use holdfast_market_core::units::{
     Amount, Blocks, ByteCount, Height, PackId, ProviderId, ShardIndex,
 };
+use holdfast_proofs::crash::crash_point;
 use holdfast_wire::ledger::{LedgerError, SendError};
 use holdfast_wire::pack::PackLayout;
 use holdfast_wire::pack::encode::commit;
@@ -66,6 +67,8 @@ pub struct Stored {
     pub resumed: bool,
     /// Whether the wallet's name now points at a catalogue that has it.
     pub published: bool,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
 }
@@ -139,6 +142,7 @@ pub async fn put(
         journal,
         direct: options.direct,
         meter,
+        around: Vec::new(),
     };
     work.packs(&catalogue).await?;
     let mut stored = work.finish(catalogue).await?;
@@ -210,10 +214,11 @@ async fn begin(
         let least = ByteCount(bytes.0.max(crate::stream::SEALED_CHUNK_BYTES as u64));
         return Err(survey.too_little_room(code, &[least]));
     }
-    let begun = SystemTime::now()
+    let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs();
+    let begun = catalogue.next_moment(clock);
     let plan = plan(source, name, terms, capacity, catalogue, begun)?;
     let lengths: Vec<ByteCount> = plan.packs.iter().map(|pack| pack.length).collect();
     let assigned = survey.assign(code, &lengths)?;
@@ -276,6 +281,7 @@ struct Work<'a> {
     journal: Journal,
     direct: bool,
     meter: &'a Meter,
+    around: Vec<String>,
 }
 
 impl Work<'_> {
@@ -442,9 +448,12 @@ impl Work<'_> {
                 meter: self.meter,
             })
             .await?;
+            crash_point("put.uploaded");
+            self.around.extend(done.around);
             pack.targets = done.targets;
             pack.receipts = done.receipts;
             self.journal.save()?;
+            crash_point("put.receipts-saved");
         }
         self.meter.wait("paying on the ledger");
         let Some(pack) = self.journal.progress.packs.get_mut(number) else {
@@ -452,6 +461,7 @@ impl Work<'_> {
         };
         let proposal = proposal(pack);
         let paid = session.sender().send(Body::ProposeDealSet(proposal)).await;
+        crash_point("put.paid");
         pack.funded = Some(match paid {
             Ok(executed) => Funded {
                 at: executed.height,
@@ -467,7 +477,7 @@ impl Work<'_> {
     }
 
     /// Publishes the catalogue, writes it down here, and writes the receipt.
-    async fn finish(self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
+    async fn finish(mut self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
         let session = self.session;
         self.meter.wait("publishing the catalogue");
         let plan = &self.journal.plan;
@@ -481,6 +491,7 @@ impl Work<'_> {
             }
             Err(error) => return Err(error),
         };
+        crash_point("put.published");
         let mut packs = Vec::with_capacity(progress.packs.len());
         let mut shown = Vec::with_capacity(progress.packs.len());
         let mut escrow = Amount::ZERO;
@@ -502,13 +513,16 @@ impl Work<'_> {
             receipt: self.write_receipt(record.id).await?,
             resumed: false,
             published,
+            around: std::mem::take(&mut self.around),
             milliseconds: 0,
         };
         catalogue.insert(record);
         if published {
             catalogue.published = progress.version;
         }
+        crash_point("put.receipt-written");
         session.wallet().save_catalogue(&catalogue)?;
+        crash_point("put.catalogue-saved");
         self.journal.remove()?;
         Ok(stored)
     }
@@ -550,6 +564,8 @@ impl Work<'_> {
             path: path.clone(),
             source: std::io::Error::other(error),
         })?;
+        // The packs are shown by what is signed; which object they make is not.
+        let text = holdfast_proofs::checked::with_check(&text);
         holdfast_wire::atomic::write(&path, &text, 0o600).map_err(ClientError::io(&path))?;
         Ok(path)
     }

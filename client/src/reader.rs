@@ -71,6 +71,8 @@ struct Shared {
     packs: Vec<Pack>,
     /// Providers that failed: asked only where the others do not suffice.
     avoided: Mutex<BTreeSet<ProviderId>>,
+    /// How they failed, the first of each.
+    around: Mutex<BTreeMap<ProviderId, String>>,
     cache: Mutex<Cache>,
 }
 
@@ -148,9 +150,15 @@ impl PackReader {
                 peers: session.peers().clone(),
                 packs,
                 avoided: Mutex::new(avoided),
+                around: Mutex::default(),
                 cache: Mutex::default(),
             }),
         })
+    }
+
+    /// Who failed or lied so far, in sentences; what was read went around them.
+    pub fn around(&self) -> Vec<String> {
+        lock(&self.shared.around).values().cloned().collect()
     }
 
     /// Bytes of one pack's ciphertext.
@@ -258,6 +266,9 @@ impl PackReader {
         let read = fetcher.read_all().await;
         for fault in fetcher.faults() {
             tracing::info!(%fault, "went around a provider");
+            lock(&self.shared.around)
+                .entry(fault.provider)
+                .or_insert_with(|| fault.to_string());
             lock(&self.shared.avoided).insert(fault.provider);
         }
         read.map(Bytes::from).map_err(failed)

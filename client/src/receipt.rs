@@ -11,6 +11,7 @@ use holdfast_market_core::list::Membership;
 use holdfast_market_core::message::{Body, PackHeader, SignedMessage, SigningContext, encode};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Address, Blocks, Height, NetworkId, PackId};
+use holdfast_proofs::checked::without_check_or_old;
 use holdfast_wire::ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -169,7 +170,9 @@ impl PortableReceipt {
     /// # Errors
     /// Bytes that are no receipt, or say something beside it that nobody would check.
     pub fn parse(text: &[u8]) -> Result<Self, ReceiptError> {
-        versioned::read_json(RECEIPT_VERSION, text).map_err(|error| match error {
+        let text = without_check_or_old(text)
+            .ok_or_else(|| ReceiptError::Malformed("the file is damaged".into()))?;
+        versioned::read_json(RECEIPT_VERSION, &text).map_err(|error| match error {
             Unreadable::Version(version) => ReceiptError::Version(version),
             Unreadable::Malformed(reason) => ReceiptError::Malformed(reason),
         })

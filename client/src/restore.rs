@@ -4,6 +4,10 @@
 use crate::error::ClientError;
 use crate::manifest::{Entry, Kind, Manifest, Timestamp};
 use filetime::FileTime;
+use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +21,8 @@ pub struct Restoration<'a> {
     target: PathBuf,
     /// Holds what is written; removed at the end whatever happens.
     workplace: PathBuf,
+    /// Held as long as this lives: a workplace that nobody holds is of a process that was killed.
+    _held: File,
     /// Where each entry is written, in the workplace.
     paths: Vec<PathBuf>,
     force: bool,
@@ -34,18 +40,21 @@ impl<'a> Restoration<'a> {
             .map(|entry| entry.name.as_os_str());
         let name = name.unwrap_or(OsStr::new("object"));
         let target = folder.join(name);
+        remove_abandoned(folder);
         if !force && target.symlink_metadata().is_ok() {
             return Err(ClientError::failed(
                 format!("{} is there already", target.display()),
                 "give another folder with --to, or --force to replace it",
             ));
         }
-        std::fs::create_dir_all(folder).map_err(ClientError::io(folder))?;
-        let workplace = make_workplace(folder)?;
+        create_folder(folder, COMMON_MODE).map_err(ClientError::io(folder))?;
+        let (workplace, held) = make_workplace(folder)?;
+        crash_point("get.begun");
         let mut restoration = Self {
             manifest,
             target,
             workplace,
+            _held: held,
             paths: Vec::with_capacity(manifest.entries().len()),
             force,
         };
@@ -108,9 +117,11 @@ impl<'a> Restoration<'a> {
         for (entry, path) in self.manifest.entries().iter().zip(&self.paths).rev() {
             settle(entry, path).map_err(ClientError::io(path))?;
         }
+        crash_point("get.written");
         if let Some(written) = self.paths.first() {
             self.put_in_place(written)?;
         }
+        crash_point("get.named");
         Ok(self.target.clone())
     }
 
@@ -119,7 +130,6 @@ impl<'a> Restoration<'a> {
             path: self.target.clone(),
             source,
         };
-        let replaced = self.workplace.join(".replaced");
         let there = self.target.symlink_metadata().is_ok();
         if there && !self.force {
             return Err(ClientError::failed(
@@ -130,14 +140,28 @@ impl<'a> Restoration<'a> {
                 "give another folder with --to, or --force to replace it",
             ));
         }
-        if there {
-            std::fs::rename(&self.target, &replaced).map_err(failed)?;
-        }
-        if let Err(error) = std::fs::rename(written, &self.target) {
-            if there {
-                std::fs::rename(&replaced, &self.target).map_err(failed)?;
+        // What is replaced takes the other's place and goes with the workplace: at no moment is
+        // there nothing under the name.
+        let how = if there {
+            RenameFlags::EXCHANGE
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        match renameat_with(CWD, written, CWD, &self.target, how) {
+            // A file system that knows no such renames: for a moment nothing is under the name.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let replaced = self.workplace.join(".replaced");
+                if there {
+                    std::fs::rename(&self.target, &replaced).map_err(failed)?;
+                }
+                if let Err(error) = std::fs::rename(written, &self.target) {
+                    if there {
+                        std::fs::rename(&replaced, &self.target).map_err(failed)?;
+                    }
+                    return Err(failed(error));
+                }
             }
-            return Err(failed(error));
+            renamed => renamed.map_err(|error| failed(error.into()))?,
         }
         let folder = self.target.parent().unwrap_or(Path::new("."));
         File::open(folder)
@@ -148,28 +172,66 @@ impl<'a> Restoration<'a> {
 
 impl Drop for Restoration<'_> {
     fn drop(&mut self) {
-        // Folders may have lost their `w` already.
-        for (entry, path) in self.manifest.entries().iter().zip(&self.paths) {
-            if entry.kind == Kind::Directory && path.is_dir() {
-                let _ = std::fs::set_permissions(path, Permissions::from_mode(0o700));
-            }
-        }
-        if let Err(error) = std::fs::remove_dir_all(&self.workplace) {
-            tracing::warn!(path = %self.workplace.display(), %error, "a temporary folder was left");
-        }
+        remove_workplace(&self.workplace);
     }
 }
 
-/// A new private folder beside the target: on the same file system, so that a rename suffices.
-fn make_workplace(folder: &Path) -> Result<PathBuf, ClientError> {
-    let mut name = OsString::from(".holdfast-get-");
+/// How a workplace's name begins.
+const WORKPLACE: &str = ".holdfast-get-";
+
+/// A new private folder beside the target, held: on the same file system, so that a rename suffices.
+fn make_workplace(folder: &Path) -> Result<(PathBuf, File), ClientError> {
+    let mut name = OsString::from(WORKPLACE);
     name.push(format!("{:016x}", rand::random::<u64>()));
     let path = folder.join(name);
     DirBuilder::new()
         .mode(0o700)
         .create(&path)
         .map_err(ClientError::io(&path))?;
-    Ok(path)
+    let held = File::open(&path).map_err(ClientError::io(&path))?;
+    // Nobody else knows the folder yet, but for one who removes what is abandoned.
+    held.try_lock()
+        .map_err(|error| ClientError::io(&path)(error.into()))?;
+    Ok((path, held))
+}
+
+/// Removes the workplaces that processes which were killed have left in `folder`.
+fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if is_folder
+            && name.starts_with(WORKPLACE.as_bytes())
+            && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok())
+        {
+            tracing::info!(path = %path.display(), "what an interrupted get left is removed");
+            remove_workplace(&path);
+        }
+    }
+}
+
+/// Removes a workplace, whatever modes the folders in it have by now.
+fn remove_workplace(workplace: &Path) {
+    open_folders(workplace);
+    if let Err(error) = std::fs::remove_dir_all(workplace) {
+        tracing::warn!(path = %workplace.display(), %error, "a temporary folder was left");
+    }
+}
+
+/// Folders that have lost their `w` already could not be emptied.
+fn open_folders(folder: &Path) {
+    let _ = std::fs::set_permissions(folder, Permissions::from_mode(0o700));
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_folders(&entry.path());
+        }
+    }
 }
 
 fn settle(entry: &Entry, path: &Path) -> std::io::Result<()> {
@@ -301,6 +363,32 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(restoration);
         assert!(names_in(&to).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_get_left_is_removed_by_the_next_and_what_a_living_one_has_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::walk(&tree(folder.path())).unwrap();
+        let manifest = manifest(&source);
+        let to = folder.path().join("restored");
+        let living = Restoration::begin(&manifest, &to, false).unwrap();
+        // As a killed process leaves it: unlocked, with folders that nobody may write.
+        let left = to.join(".holdfast-get-0123456789abcdef");
+        std::fs::create_dir_all(left.join("tree/inner")).unwrap();
+        std::fs::write(left.join("tree/inner/half"), "ha").unwrap();
+        for path in ["tree/inner", "tree"] {
+            std::fs::set_permissions(left.join(path), Permissions::from_mode(0o555)).unwrap();
+        }
+        std::fs::write(to.join(".holdfast-get-mine"), "a file of somebody's").unwrap();
+        let next = Restoration::begin(&manifest, &to, false).unwrap();
+        assert!(!left.exists());
+        assert!(living.workplace.exists() && next.workplace.exists());
+        for index in files(&manifest) {
+            living.create(index).unwrap();
+        }
+        living.finish().unwrap();
+        drop(next);
+        assert_eq!(names_in(&to), [".holdfast-get-mine", "tree"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{ByteCount, Height, Periods, ProviderId};
 use holdfast_wire::protocol::ShardTarget;
+use holdfast_wire::quic::CallError;
+use holdfast_wire::quic::body::WriteError;
 use holdfast_wire::transfer::{PeerFault, PutError, PutPlan, PutTarget, assisted_put, direct_put};
 use std::time::Duration;
 
@@ -53,6 +55,8 @@ pub struct Uploaded {
     pub targets: Vec<ShardTarget>,
     /// What was signed, in shard order.
     pub receipts: Vec<SignedReceipt>,
+    /// Who failed or lied on the way, in sentences; it went around them.
+    pub around: Vec<String>,
 }
 
 /// Uploads a pack. A provider that fails is replaced by another that has room, where there is one.
@@ -71,6 +75,7 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
     }
     let mut receipts: Vec<Option<SignedReceipt>> = vec![None; targets.len()];
     let mut faults = Vec::new();
+    let mut around = Vec::new();
     let mut again = false;
     for (round, pause) in PAUSES.into_iter().enumerate() {
         if again && !pause.is_zero() {
@@ -83,7 +88,7 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
             fund_by: upload.fund_by,
         };
         let assisted = round == 0 && !upload.direct;
-        let results = send(&upload, &plan, assisted).await?;
+        let results = send(&upload, &plan, assisted, &mut around).await?;
         faults.clear();
         again = false;
         for ((result, receipt), target) in results.into_iter().zip(&mut receipts).zip(&mut targets)
@@ -94,7 +99,11 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
                 Err(_) if receipt.is_some() => {}
                 Err(fault) => {
                     tracing::warn!(%fault, "a provider did not take its shard");
-                    again |= !replace(&upload, target, &mut taken);
+                    note(&mut around, fault.to_string());
+                    // What an assisting node says of others is heard from themselves first.
+                    if fault.told_by.is_none() {
+                        again |= !replace(&upload, target, &mut taken);
+                    }
                     faults.push(fault);
                 }
             }
@@ -108,7 +117,17 @@ pub async fn upload(upload: Upload<'_>) -> Result<Uploaded, ClientError> {
     Ok(Uploaded {
         targets: targets.into_iter().map(|target| target.target).collect(),
         receipts,
+        around,
     })
+}
+
+/// Sentences that are kept, at most.
+const NOTED: usize = 32;
+
+fn note(around: &mut Vec<String>, sentence: String) {
+    if around.len() < NOTED && !around.contains(&sentence) {
+        around.push(sentence);
+    }
 }
 
 fn refused(faults: &[PeerFault]) -> ClientError {
@@ -157,10 +176,21 @@ fn replace(upload: &Upload<'_>, target: &mut PutTarget, taken: &mut Vec<Provider
     true
 }
 
+fn kept_waiting(error: &PutError) -> bool {
+    let PutError::Assistant { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        **source,
+        CallError::Slow(_) | CallError::Write(WriteError::Stalled)
+    )
+}
+
 async fn send(
     upload: &Upload<'_>,
     plan: &PutPlan,
     assisted: bool,
+    around: &mut Vec<String>,
 ) -> Result<Vec<Result<SignedReceipt, PeerFault>>, ClientError> {
     let failed = |error: PutError| {
         ClientError::failed(
@@ -178,6 +208,15 @@ async fn send(
                 Ok(results) => return Ok(results),
                 Err(error @ PutError::Assistant { .. }) => {
                     tracing::warn!(%error, "trying another assistant");
+                    note(
+                        around,
+                        format!("provider {}: {error}", assistant.target.provider),
+                    );
+                    // Who fails at once costs nothing; who keeps us waiting is followed by no other
+                    // that may do the same.
+                    if kept_waiting(&error) {
+                        break;
+                    }
                 }
                 Err(error) => return Err(failed(error)),
             }

@@ -5,6 +5,7 @@ use crate::error::ClientError;
 use crate::seal::WrappingKey;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::units::{Address, NetworkId};
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_wire::atomic;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
 use holdfast_wire::keys::{KeyFile, Phrase, Role};
@@ -49,16 +50,11 @@ impl Wallet {
     /// # Errors
     /// A folder that has a wallet already, or the operating system's refusal.
     pub fn create(path: &Path, phrase: Option<Phrase>) -> Result<Self, ClientError> {
-        use std::os::unix::fs::DirBuilderExt;
         let phrase = match phrase {
             Some(phrase) => phrase,
             None => Phrase::generate(&mut rand::rngs::OsRng)?,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(ClientError::io(path))?;
+        create_folder(path, 0o700).map_err(ClientError::io(path))?;
         KeyFile::create(&path.join(PHRASE_FILE), &phrase)?;
         Ok(Self {
             path: path.to_owned(),
@@ -140,7 +136,12 @@ impl Wallet {
     pub fn catalogue(&self) -> Result<Catalogue, ClientError> {
         let path = self.path.join(CATALOGUE_FILE);
         match atomic::read_bounded(&path, CATALOGUE_FILE_LIMIT) {
-            Ok(sealed) => Ok(Catalogue::open(&self.wrapping_key(), &sealed)?),
+            Ok(sealed) => Catalogue::open(&self.wrapping_key(), &sealed).map_err(|error| {
+                ClientError::failed(
+                    format!("{} cannot be used: {error}", path.display()),
+                    "move it away; what was published is read from the network again",
+                )
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Catalogue::default()),
             Err(error) => Err(ClientError::io(&path)(error)),
         }
@@ -174,7 +175,7 @@ impl Wallet {
 
     fn folder(&self, name: &str) -> Result<PathBuf, ClientError> {
         let path = self.path.join(name);
-        std::fs::create_dir_all(&path).map_err(ClientError::io(&path))?;
+        create_folder(&path, COMMON_MODE).map_err(ClientError::io(&path))?;
         Ok(path)
     }
 }

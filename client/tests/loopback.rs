@@ -6,6 +6,12 @@
     clippy::cast_possible_truncation
 )]
 
+// The table of every kind of file, by which these tests damage and walk real folders.
+#[allow(dead_code)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;
+#[path = "loopback/damaged.rs"]
+mod damaged;
 #[path = "loopback/interrupted.rs"]
 mod interrupted;
 #[path = "loopback/line.rs"]

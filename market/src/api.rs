@@ -9,6 +9,7 @@ mod tests;
 
 pub(crate) use answer::{Failure, blocking, parse};
 
+use crate::current::Current;
 use crate::explorer;
 use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
@@ -40,16 +41,16 @@ const MOST_REQUESTS: usize = 64;
 /// What every handler sees.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) current: Arc<Current>,
     /// Turns true when the process is asked to stop, so that long polls end.
     stop: watch::Receiver<bool>,
     working: Arc<Semaphore>,
 }
 
 /// All routes, explorer included.
-pub fn router(ledger: Arc<Ledger>, stop: watch::Receiver<bool>) -> Router {
+pub fn router(current: Arc<Current>, stop: watch::Receiver<bool>) -> Router {
     let shared = Shared {
-        ledger,
+        current,
         stop,
         working: Arc::new(Semaphore::new(MOST_REQUESTS)),
     };
@@ -142,8 +143,8 @@ fn status_of(ledger: &Ledger) -> LedgerStatus {
     }
 }
 
-async fn status(State(shared): State<Shared>) -> Json<LedgerStatus> {
-    Json(status_of(&shared.ledger))
+async fn status(State(shared): State<Shared>) -> Answer<LedgerStatus> {
+    Ok(Json(status_of(&*shared.current.ledger()?)))
 }
 
 fn cbor(bytes: Vec<u8>) -> Response {
@@ -152,11 +153,11 @@ fn cbor(bytes: Vec<u8>) -> Response {
 }
 
 async fn genesis(State(shared): State<Shared>) -> Result<Response, Failure> {
-    Ok(cbor(encode(shared.ledger.genesis())?))
+    Ok(cbor(encode(shared.current.genesis())?))
 }
 
 async fn verifying_keys(State(shared): State<Shared>) -> Response {
-    cbor(shared.ledger.verifying_keys().to_vec())
+    cbor(shared.current.verifying_keys().to_vec())
 }
 
 #[derive(Deserialize)]
@@ -171,13 +172,14 @@ async fn wait(
 ) -> Answer<LedgerStatus> {
     let Query(asked) = query?;
     let height: Height = parse("height", &asked.height)?;
-    let mut heads = shared.ledger.follow();
+    // Ends early where the ledger is closed meanwhile.
+    let mut heads = shared.current.ledger()?.follow();
     tokio::select! {
         _ = heads.wait_for(|head| head.height >= height) => {}
         _ = shared.stop.wait_for(|stop| *stop) => {}
         () = tokio::time::sleep(LONGEST_WAIT) => {}
     }
-    Ok(Json(status_of(&shared.ledger)))
+    Ok(Json(status_of(&*shared.current.ledger()?)))
 }
 
 #[derive(Deserialize)]

@@ -22,6 +22,7 @@ use holdfast_market_core::units::{
     Address, BlockId, Blocks, Height, MessageId, NetworkId, TreeRoot,
 };
 use holdfast_market_core::view::{ReadView, ViewError};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::keys::VerifyingKeys;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -88,6 +89,19 @@ pub enum LedgerError {
         /// The name of the one that is final.
         committed: BlockId,
     },
+}
+
+impl LedgerError {
+    /// Whether the disk refused: full, or broken. What was refused can be tried again on a ledger
+    /// that is opened anew.
+    pub fn is_the_disks(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_the_disks(),
+            // What the database says, in words by then.
+            Self::View(ViewError(reason)) => reason.starts_with("IO error"),
+            _ => false,
+        }
+    }
 }
 
 /// Why a message is not taken.
@@ -225,6 +239,11 @@ impl Ledger {
         locked(&self.mempool).len()
     }
 
+    /// All messages that wait for a block, each sender's in order.
+    pub fn waiting(&self) -> Vec<SignedMessage> {
+        locked(&self.mempool).candidates(usize::MAX, usize::MAX)
+    }
+
     /// Whether this message waits for a block.
     pub fn is_pending(&self, id: &MessageId) -> bool {
         locked(&self.mempool).contains(id)
@@ -345,6 +364,7 @@ impl Ledger {
             Some(prepared) => prepared,
             None => self.prepare(&head, &certified.block)?,
         };
+        crash_point("market.commit.prepared");
         self.store.commit(&Commit {
             certified,
             outcomes: &prepared.execution.outcomes,
@@ -352,7 +372,9 @@ impl Ledger {
             tree: &prepared.tree,
             head: &prepared.head,
         })?;
+        crash_point("market.commit.written");
         self.committed(&certified.block, prepared.head)?;
+        crash_point("market.commit.told");
         Ok(Committed::New)
     }
 

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod current;
 mod explorer;
 pub mod history;
 pub mod ledger;
@@ -17,3 +18,14 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod validator;
+
+// The table of every kind of file, by which this crate's tests damage and walk its folders.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;

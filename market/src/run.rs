@@ -1,6 +1,7 @@
 //! `holdfast market init` and `holdfast market run`, without the command line.
 
 use crate::api;
+use crate::current::{Current, Paused};
 use crate::ledger::{Ledger, LedgerError};
 use crate::ordering::{Embedded, Ordering, OrderingError};
 use crate::server::{self, ServeError};
@@ -9,10 +10,12 @@ use holdfast_market_core::block::Validator;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::units::NetworkId;
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_wire::room;
 use rand_core::{CryptoRng, RngCore};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -53,11 +56,21 @@ pub fn init(data: &Path, random: &mut (impl RngCore + CryptoRng)) -> Result<Vali
     Ok(ValidatorKeys::create(data, random)?.validator(1))
 }
 
+/// Between two looks at a disk that refuses to write.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks whether the last answer from a ledger that is to be closed has been given.
+const CLOSING: Duration = Duration::from_millis(20);
+/// Room that there must be before a ledger is opened anew: the database writes out what it had in
+/// memory, at most half of this, and begins new files.
+const ROOM: u64 = 64 << 20;
+
 /// A market that has opened its ledger and listens, and orders nothing yet.
 pub struct Market {
-    ledger: Arc<Ledger>,
+    current: Arc<Current>,
     engine: Embedded,
     listener: TcpListener,
+    data: PathBuf,
+    verifying_keys: VerifyingKeys,
 }
 
 impl Market {
@@ -70,17 +83,19 @@ impl Market {
         // First the socket: a port in use is the commonest reason, and costs nothing to find.
         let listener = server::listen(config.listen).await?;
         let engine = Embedded::new(ValidatorKeys::load(&config.data)?);
-        let opened = tokio::task::spawn_blocking(move || {
-            Ledger::open(&config.data, config.genesis, &config.verifying_keys)
-        });
+        let (data, keys) = (config.data.clone(), config.verifying_keys.clone());
+        let opened =
+            tokio::task::spawn_blocking(move || Ledger::open(&data, config.genesis, &keys));
         let ledger = opened
             .await
             .map_err(|error| OrderingError::Failed(error.to_string()))??;
         engine.check(&ledger)?;
         Ok(Self {
-            ledger: Arc::new(ledger),
+            current: Arc::new(Current::new(Arc::new(ledger))),
             engine,
             listener,
+            data: config.data,
+            verifying_keys: config.verifying_keys,
         })
     }
 
@@ -94,30 +109,120 @@ impl Market {
 
     /// The network's id.
     pub fn network(&self) -> NetworkId {
-        self.ledger.network()
+        self.current.network()
     }
 
-    /// The ledger.
-    pub fn ledger(&self) -> Arc<Ledger> {
-        Arc::clone(&self.ledger)
+    /// The ledger as it is served.
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
     }
 
-    /// Orders blocks and serves the API until `stop` turns true; then both end cleanly.
+    /// Orders blocks and serves the API until `stop` turns true; then both end cleanly. While the
+    /// disk refuses to write, it orders nothing and says so; it goes on by itself.
     ///
     /// # Errors
     /// The ordering cannot go on; the API has ended too.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), RunError> {
         // Our own stop: raised by the caller's, or by an engine that fails.
         let (raise, stopped) = watch::channel(false);
-        let router = api::router(Arc::clone(&self.ledger), stopped.clone());
+        let router = api::router(Arc::clone(&self.current), stopped.clone());
         let serving = server::serve(self.listener, router, stopped.clone());
+        let reopening = Reopening {
+            current: self.current,
+            data: self.data,
+            verifying_keys: self.verifying_keys,
+        };
         let ordering = async {
-            let result = self.engine.run(self.ledger, stop).await;
+            let result = reopening.order(self.engine, stop).await;
             // Nobody may listen any more, and then there is nothing left to stop.
             let _ = raise.send(true);
             result
         };
         let ((), ordered) = tokio::join!(serving, ordering);
         Ok(ordered?)
+    }
+}
+
+/// What it takes to go on after a disk that refused.
+struct Reopening {
+    current: Arc<Current>,
+    data: PathBuf,
+    verifying_keys: VerifyingKeys,
+}
+
+impl Reopening {
+    /// Lets the engine order until `stop`; where the disk refuses, waits until it does not, and
+    /// lets it go on.
+    async fn order(
+        &self,
+        engine: Embedded,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), OrderingError> {
+        loop {
+            let Ok(ledger) = self.current.ledger() else {
+                return Ok(());
+            };
+            let error = match engine.clone().run(ledger, stop.clone()).await {
+                Err(OrderingError::Ledger(error)) if error.is_the_disks() => error,
+                ended => return ended,
+            };
+            self.pause(&error);
+            if !self.until_open(&mut stop).await? {
+                return Ok(());
+            }
+            tracing::info!("the disk takes writes again: the market goes on");
+        }
+    }
+
+    fn pause(&self, error: &dyn std::error::Error) {
+        let sentence = format!(
+            "the market's disk refuses to write, so it makes no blocks and takes no messages until the disk does: {error}"
+        );
+        tracing::error!("{sentence}");
+        self.current.pause(Paused(sentence));
+    }
+
+    /// Waits for the disk and opens the ledger anew: a database that has failed once takes nothing
+    /// more. False where it was told to stop.
+    async fn until_open(&self, stop: &mut watch::Receiver<bool>) -> Result<bool, LedgerError> {
+        let mut waiting = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            let data = self.data.clone();
+            let room = tokio::task::spawn_blocking(move || room::check(&data, ROOM)).await;
+            if !matches!(room, Ok(Ok(()))) {
+                continue;
+            }
+            if let Some(ledger) = self.current.take() {
+                waiting = ledger.waiting();
+                // Answers that are being given still hold it; no new one begins.
+                let mut held = Some(ledger);
+                while let Some(Err(ledger)) = held.take().map(Arc::try_unwrap) {
+                    held = Some(ledger);
+                    tokio::time::sleep(CLOSING).await;
+                }
+            }
+            let (data, keys) = (self.data.clone(), self.verifying_keys.clone());
+            let genesis = self.current.genesis().clone();
+            let opened =
+                tokio::task::spawn_blocking(move || Ledger::open(&data, genesis, &keys)).await;
+            match opened {
+                Ok(Ok(ledger)) => {
+                    for message in waiting {
+                        // One that is in a block by now, or cannot be any more, waits no longer.
+                        let _ = ledger.submit(message);
+                    }
+                    self.current.resume(Arc::new(ledger));
+                    return Ok(true);
+                }
+                Ok(Err(error)) if error.is_the_disks() => self.pause(&error),
+                Ok(Err(error)) => return Err(error),
+                Err(error) => self.pause(&error),
+            }
+        }
     }
 }

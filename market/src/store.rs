@@ -2,7 +2,9 @@
 //!
 //! The batch of a block carries everything that the block changes: state, tree nodes, the block
 //! with its certificate, its outcomes, the index of its messages, the head. So after a kill at any
-//! moment the folder holds exactly the blocks whose commit was acknowledged, or one more.
+//! moment the folder holds exactly the blocks whose commit was acknowledged, or one more. A database
+//! that has lost an acknowledged block, because a file of it is damaged, is refused before anything
+//! in its folder is changed.
 
 pub mod columns;
 #[cfg(test)]
@@ -16,11 +18,14 @@ use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use holdfast_market_core::view::Writes;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
+use holdfast_wire::watermark::{Mark, Watermark};
 use rocksdb::{DB, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What this version writes; a folder of another one is refused by name.
 pub const FORMAT: &str = "holdfast market store 1";
@@ -88,6 +93,26 @@ pub enum StoreError {
         /// What does not fit.
         reason: String,
     },
+    /// It opens and lacks what was written to it.
+    #[error(
+        "the database {database} has lost blocks that were acknowledged (it ends at write {found}, and {noted} was noted): a file in it is damaged or missing; restore it and {database}.mark from a copy"
+    )]
+    Lost {
+        /// The database's folder.
+        database: PathBuf,
+        /// The number of its last write.
+        found: u64,
+        /// The number that was acknowledged.
+        noted: u64,
+    },
+    /// How far it was written cannot be noted.
+    #[error("{path}: {source}")]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// RocksDB says no.
     #[error("the database in {folder} failed: {source}")]
     Database {
@@ -96,9 +121,29 @@ pub enum StoreError {
         /// What RocksDB says.
         source: rocksdb::Error,
     },
+    /// The system refuses the database's folder.
+    #[error("{folder} cannot be made: {source}")]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
     /// An object that cannot be encoded.
     #[error(transparent)]
     Unencodable(#[from] Unencodable),
+}
+
+impl StoreError {
+    /// Whether the disk refused.
+    pub fn is_the_disks(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::IOError,
+            Self::Folder(FolderError::Io { .. }) => true,
+            Self::Io { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What one commit writes.
@@ -120,6 +165,9 @@ pub struct Store {
     folder: PathBuf,
     network: NetworkId,
     db: DB,
+    // Held by a write until it is noted, so that nothing is noted that is not synced. None while
+    // the database is only read.
+    mark: Option<Mutex<Watermark>>,
     // Declared after the database: the folder is let go when the database is closed.
     _held: Option<DataFolder>,
 }
@@ -135,23 +183,45 @@ impl Store {
         network: NetworkId,
         genesis: &GenesisState,
     ) -> Result<Self, StoreError> {
-        let held = DataFolder::open(folder, FolderKind::Market, network)?;
+        let held = patiently(
+            || DataFolder::open(folder, FolderKind::Market, network),
+            |error| matches!(error, FolderError::InUse { .. }),
+        )?;
+        // The database makes its folder's names durable, and not the folder's own.
+        let database = database_folder(folder);
+        create_folder(&database, COMMON_MODE).map_err(|source| StoreError::Io {
+            folder: database.clone(),
+            source,
+        })?;
+        let mark = Watermark::read(&database);
         let mut options = options();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        let db = DB::open_cf_descriptors(
-            &options,
-            database_folder(folder),
-            Column::ALL.map(Column::descriptor),
-        )
-        .map_err(|source| StoreError::Database {
+        let begun = database.join("CURRENT").exists();
+        if mark == Mark::None {
+            // New, or its first opening was cut short: then it may lack columns, and has no blocks.
+            options.create_if_missing(!begun);
+            options.create_missing_column_families(true);
+        } else {
+            drop(open_checked(folder, mark)?);
+        }
+        let open = || {
+            let columns = Column::ALL.map(Column::descriptor);
+            DB::open_cf_descriptors(&options, &database, columns)
+        };
+        let db = patiently(open, is_locked).map_err(|source| StoreError::Database {
             folder: folder.into(),
             source,
         })?;
+        let mark = Watermark::open(&database)
+            .and_then(|mark| mark.note(db.latest_sequence_number()).map(|()| mark))
+            .map_err(|source| StoreError::Mark {
+                path: Watermark::path_of(&database),
+                source,
+            })?;
         let store = Self {
             folder: folder.into(),
             network,
             db,
+            mark: Some(Mutex::new(mark)),
             _held: Some(held),
         };
         if store.raw(Column::Meta, columns::FORMAT_KEY)?.is_none() {
@@ -171,20 +241,12 @@ impl Store {
         if !database.join("CURRENT").exists() {
             return Err(StoreError::Absent(folder.into()));
         }
-        let db = DB::open_cf_descriptors_read_only(
-            &options(),
-            database,
-            Column::ALL.map(Column::descriptor),
-            false,
-        )
-        .map_err(|source| StoreError::Database {
-            folder: folder.into(),
-            source,
-        })?;
+        let mark = Watermark::read(&database);
         let store = Self {
             folder: folder.into(),
             network,
-            db,
+            db: open_checked(folder, mark)?,
+            mark: None,
             _held: None,
         };
         if store.raw(Column::Meta, columns::FORMAT_KEY)?.is_none() {
@@ -293,7 +355,23 @@ impl Store {
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.database(self.db.write_opt(batch, &options))
+        let mark = self.lock_mark();
+        self.database(self.db.write_opt(batch, &options))?;
+        match mark {
+            None => Ok(()),
+            Some(mark) => mark
+                .note(self.db.latest_sequence_number())
+                .map_err(|source| StoreError::Mark {
+                    path: Watermark::path_of(&database_folder(&self.folder)),
+                    source,
+                }),
+        }
+    }
+
+    /// A panic elsewhere leaves the mark's file with one number or the other.
+    fn lock_mark(&self) -> Option<MutexGuard<'_, Watermark>> {
+        let mark = self.mark.as_ref()?;
+        Some(mark.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn put_state(&self, batch: &mut WriteBatch, writes: &Writes) {
@@ -502,6 +580,8 @@ impl Store {
     /// The database fails.
     pub fn keep_history(&self, height: Height, row: &[u8]) -> Result<(), StoreError> {
         let column = self.column(Column::History);
+        // Not between a synced write and its note, which would then count this one as synced.
+        let _mark = self.lock_mark();
         self.database(self.db.put_cf(column, columns::height_key(height), row))
     }
 
@@ -558,8 +638,51 @@ pub struct GenesisState {
     pub head: Head,
 }
 
+/// Opens the database for reading and compares its end with what was noted. Nothing is written:
+/// what a later write would throw away is there still.
+fn open_checked(folder: &Path, mark: Mark) -> Result<DB, StoreError> {
+    let database = database_folder(folder);
+    let columns = Column::ALL.map(Column::descriptor);
+    let db = DB::open_cf_descriptors_read_only(&options(), &database, columns, false);
+    let db = db.map_err(|source| StoreError::Database {
+        folder: folder.into(),
+        source,
+    })?;
+    let found = db.latest_sequence_number();
+    match mark {
+        Mark::At(noted) if found < noted => {
+            return Err(StoreError::Lost {
+                database,
+                found,
+                noted,
+            });
+        }
+        Mark::Unreadable => {
+            let mark = Watermark::path_of(&database);
+            tracing::warn!(
+                "{} is damaged: whether the ledger lost its last blocks cannot be told",
+                mark.display()
+            );
+        }
+        Mark::At(_) | Mark::None => {}
+    }
+    Ok(db)
+}
+
 fn database_folder(folder: &Path) -> PathBuf {
     folder.join("ledger")
+}
+
+/// Whether the database is refused because of its lock, which the process that held it, this one or
+/// another, has not let go of yet. RocksDB says so in words only.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    [
+        "IO error: While lock file: ",
+        "IO error: lock hold by current process",
+    ]
+    .iter()
+    .any(|words| text.starts_with(words))
 }
 
 fn options() -> Options {

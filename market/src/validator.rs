@@ -4,11 +4,13 @@ use ed25519_dalek::SigningKey;
 use holdfast_market_core::beacon::BeaconSecret;
 use holdfast_market_core::block::Validator;
 use holdfast_market_core::units::Address;
+use holdfast_proofs::checked::{with_check, without_check_or_old};
+use holdfast_proofs::durable::create_folder;
 use rand_core::{CryptoRng, RngCore};
 use serde::{Deserialize, Serialize};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -33,7 +35,7 @@ pub enum KeyError {
     #[error("{0} can be read by others; make it yours alone: chmod 600")]
     Open(PathBuf),
     /// Something else.
-    #[error("{0} is not a validator key file of this version")]
+    #[error("{0} is damaged or not a validator key file of this version; restore it from a copy")]
     Malformed(PathBuf),
     /// The system says no.
     #[error("{path} cannot be read or written: {source}")]
@@ -86,11 +88,7 @@ impl ValidatorKeys {
             path: path.clone(),
             source,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(failed)?;
+        create_folder(folder, 0o700).map_err(failed)?;
         let mut seed = Zeroizing::new([0u8; 32]);
         random.fill_bytes(seed.as_mut_slice());
         let file = KeyFile {
@@ -99,6 +97,8 @@ impl ValidatorKeys {
         };
         let text =
             Zeroizing::new(serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?);
+        // A flipped bit of a seed would be another validator's seed.
+        let text = Zeroizing::new(with_check(&text));
         // Written beside and linked into place: the name appears with the whole content or not at
         // all, and never over a key that is there.
         let beside = folder.join(format!("{KEY_FILE}.{}.new", std::process::id()));
@@ -141,6 +141,7 @@ impl ValidatorKeys {
         if text.len() as u64 > LONGEST_FILE {
             return Err(malformed());
         }
+        let text = Zeroizing::new(without_check_or_old(&text).ok_or_else(malformed)?);
         let file: KeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
         if file.kind != KIND {
             return Err(malformed());
@@ -229,10 +230,14 @@ mod tests {
 
     #[test]
     fn a_key_file_in_another_form_is_refused() {
+        use holdfast_proofs::checked::without_check;
         let folder = tempfile::tempdir().unwrap();
         ValidatorKeys::create(folder.path(), &mut random()).unwrap();
         let path = folder.path().join(KEY_FILE);
-        let honest = std::fs::read_to_string(&path).unwrap();
+        let honest = without_check(&std::fs::read(&path).unwrap()).unwrap();
+        let honest = String::from_utf8(honest).unwrap();
+        std::fs::write(&path, &honest).unwrap();
+        assert!(ValidatorKeys::load(folder.path()).is_ok());
         let more = honest.replacen('{', "{\"x\": 1,", 1);
         // A file longer than any is not read to a limit and taken for whole.
         let longer = honest.clone() + &" ".repeat(usize::try_from(LONGEST_FILE).unwrap());
@@ -245,6 +250,19 @@ mod tests {
                 Err(KeyError::Malformed(_))
             ));
         }
+    }
+
+    #[test]
+    fn a_damaged_validator_key_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("market");
+        let made = ValidatorKeys::create(&data, &mut random()).unwrap();
+        damage::each(&data, Path::new(KEY_FILE), 40, 13, |folder, damage| {
+            let read = ValidatorKeys::load(folder).map(|keys| keys.address());
+            let read = read.map_err(|error| error.to_string());
+            damage::assert_named_or_same(read, &made.address(), KEY_FILE, &damage);
+        });
     }
 
     #[test]

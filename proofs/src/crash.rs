@@ -11,6 +11,8 @@
 
 /// The environment variable that names the file of the points passed.
 pub const CRASH_LOG: &str = "HOLDFAST_CRASH_LOG";
+/// The environment variable that says how the names of the points begin that count; without it all do.
+pub const CRASH_ONLY: &str = "HOLDFAST_CRASH_ONLY";
 
 /// A place at which the process may be killed; `name` is its name in all of the workspace.
 #[cfg(not(feature = "crash-points"))]
@@ -37,6 +39,10 @@ mod killing {
     pub(super) fn reached(name: &str) {
         let log = LOG.get_or_init(|| std::env::var_os(super::CRASH_LOG).map(PathBuf::from));
         let Some(log) = log else { return };
+        let other = std::env::var(super::CRASH_ONLY).is_ok_and(|only| !name.starts_with(&only));
+        if other {
+            return;
+        }
         // Two threads at two points: one dies of its own, the other with it, unmarked.
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         if !passed(log, name) && mark(log, name) {

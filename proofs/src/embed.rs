@@ -15,6 +15,7 @@
 // A group's nodes, at most 2^24, fit a usize on every system.
 #![allow(clippy::cast_possible_truncation)]
 
+use crate::crash::crash_point;
 use crate::node::Node;
 use crate::poseidon2::Native;
 use crate::seal::SealError;
@@ -37,6 +38,16 @@ impl GroupData {
     pub fn new(class: SectorClass, group: Group) -> Self {
         let nodes = vec![Node::ZERO; class.group_nodes() as usize];
         GroupData { group, nodes }
+    }
+
+    /// Which group.
+    pub const fn group(&self) -> Group {
+        self.group
+    }
+
+    /// Its nodes.
+    pub(crate) fn into_nodes(self) -> Vec<Node> {
+        self.nodes
     }
 
     /// Puts nodes at a unit, over what lay there.
@@ -106,6 +117,7 @@ impl Sealed {
         let tree = Tree::over(data.nodes);
         let generation = self.manifest.next;
         TreeFile::write(&data_path(&self.dir, group, generation), tree.levels())?;
+        crash_point("embed.data");
         let staged = Staged {
             generation,
             data_root: tree.root(),
@@ -159,10 +171,12 @@ impl Sealed {
         let keys = key.levels().first().map_or(&[][..], Vec::as_slice);
         let replica = Tree::over(combine(keys, &data, rho.to_scalar()));
         TreeFile::write(&key_path(&self.dir, group, generation), key.levels())?;
+        crash_point("embed.key");
         TreeFile::write(
             &replica_path(&self.dir, group, generation),
             replica.levels(),
         )?;
+        crash_point("embed.replica");
         let written = Staged {
             generation,
             data_root: staged.data_root,
@@ -324,7 +338,7 @@ impl Sealed {
         ))
     }
 
-    fn key_group_root(&self, group: Group) -> Node {
+    pub(crate) fn key_group_root(&self, group: Group) -> Node {
         let roots = &self.commitment().key_groups;
         roots
             .get(usize::from(group.index()))
@@ -349,6 +363,7 @@ impl Sealed {
     /// sector reports by name what still cannot be removed.
     fn commit(&mut self, next: Manifest) -> Result<(), SealError> {
         next.write(&self.dir)?;
+        crash_point("embed.manifest");
         self.manifest = next;
         let _ = self.remove_unnamed();
         Ok(())
@@ -356,7 +371,7 @@ impl Sealed {
 }
 
 /// `base + factor * data`, node by node.
-fn combine(base: &[Node], data: &[Node], factor: Native) -> Vec<Node> {
+pub(crate) fn combine(base: &[Node], data: &[Node], factor: Native) -> Vec<Node> {
     let combined = |(base, data): (&Node, &Node)| {
         let data = data.to_scalar::<Native>();
         Node::from_scalar(&(base.to_scalar::<Native>() + factor * data))

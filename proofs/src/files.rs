@@ -1,5 +1,7 @@
 //! Files that are whole or absent: written beside, synced, renamed.
 
+use crate::crash::crash_point;
+use crate::durable::{Unfinished, above, sync_folder};
 use crate::node::Node;
 use crate::seal::SealError;
 use std::fs::{self, File};
@@ -36,12 +38,16 @@ pub(crate) fn replace(
 ) -> Result<(), SealError> {
     let temporary = beside(path);
     let file = File::create(&temporary).named("create", &temporary)?;
+    let unfinished = Unfinished(&temporary);
     let mut writer = io::BufWriter::with_capacity(1 << 20, file);
     write(&mut writer)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error);
     file.and_then(|file| file.sync_all())
         .named("write", &temporary)?;
+    crash_point("file.written");
     fs::rename(&temporary, path).named("rename", &temporary)?;
+    unfinished.finished();
+    crash_point("file.named");
     sync_parent(path)
 }
 
@@ -61,12 +67,8 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Makes names given, changed or removed in a file's folder durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), SealError> {
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .named("sync", folder)
+    let folder = above(path);
+    sync_folder(folder).named("sync", folder)
 }
 
 /// Removes a file if it is there.

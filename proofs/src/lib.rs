@@ -5,9 +5,11 @@
 
 pub mod bytes;
 pub mod challenge;
+pub mod checked;
 #[cfg(feature = "prove")]
 pub mod circuit;
 pub mod crash;
+pub mod durable;
 #[cfg(feature = "prove")]
 pub mod embed;
 #[cfg(feature = "prove")]
@@ -34,3 +36,14 @@ pub mod sector;
 pub mod statement;
 pub mod tree;
 pub mod verify;
+
+// The table of every kind of file, by which this crate's tests damage and walk its folders.
+#[cfg(all(test, feature = "prove"))]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;

@@ -11,6 +11,7 @@ pub(crate) mod generate;
 mod tests;
 
 use crate::circuit::{AnyCircuit, CIRCUIT_VERSION};
+use crate::durable::{COMMON_MODE, create_folder};
 use crate::groth16::{Key, PointError};
 use crate::keys::VerifyingKeys;
 use crate::proof::CircuitId;
@@ -201,7 +202,7 @@ pub fn ensure(
         let path = path.to_path_buf();
         move |source| ParametersError::Io { path, source }
     };
-    fs::create_dir_all(dir).map_err(at(dir))?;
+    create_folder(dir, COMMON_MODE).map_err(at(dir))?;
     let lock_path = dir.join("lock");
     let lock = File::create(&lock_path).map_err(at(&lock_path))?;
     // Released when the file is closed, also by a process that dies.

@@ -16,6 +16,8 @@ mod layers;
 pub(crate) use columns::{RowTree, columns_path};
 pub(crate) use layers::{LayerFile, layer_path};
 
+use crate::crash::crash_point;
+use crate::durable::{COMMON_MODE, create_folder};
 use crate::graph::Graph;
 use crate::label::position_element;
 use crate::node::Node;
@@ -174,7 +176,7 @@ pub fn seal(
     threads: NonZeroUsize,
     progress: &mut dyn FnMut(SealProgress),
 ) -> Result<SealCommitment, SealError> {
-    std::fs::create_dir_all(dir).map_err(|source| SealError::Io {
+    create_folder(dir, COMMON_MODE).map_err(|source| SealError::Io {
         doing: "create",
         path: dir.into(),
         source,
@@ -197,12 +199,14 @@ pub fn seal(
     let columns = columns::commit(dir, class, replica, &pool, &mut |done| {
         report(LAYERS as u64 * class.nodes() + done);
     })?;
+    crash_point("seal.columns");
     let commitment = SealCommitment {
         columns,
         keys: keys.lanes(),
         key_groups: keys.groups(),
     };
     Sealed::create(dir, class, replica, &commitment, &last, &keys)?;
+    crash_point("seal.commitment");
     Ok(commitment)
 }
 
@@ -235,13 +239,13 @@ fn make_layers(
         whole = whole && read_layer(dir, file, &mut current)?;
         if !whole {
             let mut writer = LayerWriter::create(dir, file)?;
-            make_layer(&graph, file, &previous, &mut current, |row, made| {
+            let made = make_layer(&graph, file, &previous, &mut current, |row, made| {
                 if made.is_multiple_of(STEP) {
                     report(done + 8 * made);
                 }
                 writer.push(row)
-            })?;
-            writer.finish()?;
+            });
+            writer.finish_if(made)?;
         }
         report(done + class.nodes());
         std::mem::swap(&mut previous, &mut current);

@@ -4,10 +4,12 @@
 //! and all roots. It is replaced whole, so at any moment a sector is in the state before a step or
 //! after it; files that it does not name are removed when the sector is opened. Since both opening
 //! and every step remove files, a folder has one handle at a time ([`SealError::InUse`]).
+//! Files that are damaged are found and put right by [`damage`].
 
 // Counts of rows, layers and digits: all below 2^32.
 #![allow(clippy::cast_possible_truncation)]
 
+pub mod damage;
 mod lock;
 mod manifest;
 mod tree_file;
@@ -16,7 +18,8 @@ pub(crate) use lock::FolderLock;
 pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 
-use crate::files::{Named, beside, read_nodes, remove};
+use crate::crash::crash_point;
+use crate::files::{Named, beside, read_nodes, remove, sync_parent};
 use crate::node::Node;
 use crate::poseidon2::hash8_nodes;
 use crate::poseidon2::lanes::Row;
@@ -72,7 +75,7 @@ impl Sealed {
         class: SectorClass,
         replica: ReplicaId,
     ) -> Result<Self, SealError> {
-        let manifest = Manifest::read(dir)?;
+        let manifest = Manifest::open(dir)?;
         if manifest.class != class || manifest.replica != replica {
             return Err(SealError::OtherReplica {
                 path: Manifest::path(dir),
@@ -119,6 +122,7 @@ impl Sealed {
             }
             TreeFile::write(&replica_path(dir, group, 0), &levels)?;
         }
+        crash_point("seal.groups");
         manifest.write(dir)
     }
 
@@ -371,8 +375,11 @@ impl Sealed {
     pub fn discard_layers(&self) -> Result<(), SealError> {
         for layer in 1..=LAYERS as u32 {
             remove(&layer_path(&self.dir, layer))?;
+            crash_point("seal.layer-discarded");
         }
-        remove(&columns_path(&self.dir))
+        remove(&columns_path(&self.dir))?;
+        // Nobody would look for files that came back.
+        sync_parent(&columns_path(&self.dir))
     }
 
     /// The group of a position, where it lies in the sector.
@@ -392,9 +399,15 @@ impl Sealed {
     /// wrote, or what one that did left to remove.
     pub(crate) fn remove_unnamed(&self) -> Result<(), SealError> {
         remove(&beside(&Manifest::path(&self.dir)))?;
+        remove(&beside(&Manifest::copy_path(&self.dir)))?;
         let folder = self.dir.join("groups");
         let named = self.manifest.files(&self.dir);
-        for entry in fs::read_dir(&folder).named("read", &folder)? {
+        let entries = match fs::read_dir(&folder) {
+            // Gone with all its files: each of them is damage of its own.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.named("read", &folder)?,
+        };
+        for entry in entries {
             let path = entry.named("read", &folder)?.path();
             if !named.contains(&path) {
                 remove(&path)?;

@@ -32,13 +32,17 @@ pub async fn run(args: GetArgs, output: &Output) -> Result<(), CommandError> {
     let got = fetch(&session, &args.name, &args.to, args.force).await;
     session.close().await;
     output.result(&got.map_err(told)?, |got| {
-        format!(
+        let mut text = format!(
             "{} is back: {} in {} at {}",
             got.name,
             bytes(got.bytes.0),
             count(got.files, "file"),
             got.path.display()
-        )
+        );
+        for fault in &got.around {
+            text.push_str(&format!("\nwent around {fault}"));
+        }
+        text
     })
 }
 

@@ -226,6 +226,9 @@ fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), Co
             ]);
         }
         text.push_str(&proofs.to_string());
+        for healed in &report.healed {
+            text.push_str(&format!("\nhealed:  {healed}"));
+        }
         for trouble in &report.troubles {
             text.push_str(&format!("\ntrouble: {trouble}"));
         }

@@ -84,6 +84,9 @@ fn describe(stored: &Stored) -> String {
         stored.escrow,
         stored.receipt.display(),
     );
+    for fault in &stored.around {
+        text.push_str(&format!("\nwent around {fault}"));
+    }
     if stored.resumed {
         text.push_str("\nthis finished an upload that was interrupted");
     }

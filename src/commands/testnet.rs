@@ -81,6 +81,7 @@ async fn up(args: UpArgs, output: &Output) -> Result<(), CommandError> {
         nodes: args.nodes,
         class: args.class,
         sectors: args.sectors,
+        rules: holdfast_testnet::rules(args.class),
         first_port: args.port,
         parameters: holdfast_testnet::parameters_folder().map_err(command_error)?,
     };

@@ -23,6 +23,18 @@ pub enum NodeError {
         /// Where it lies.
         path: PathBuf,
     },
+    /// The journal opens and lacks what was written to it.
+    #[error(
+        "the journal {path} has lost writes that were acknowledged (it ends at {found}, and {noted} was noted): a file in it is damaged or missing; restore it and {path}.mark from a copy"
+    )]
+    JournalLost {
+        /// Where it lies.
+        path: PathBuf,
+        /// The number of its last write.
+        found: u64,
+        /// The number that was acknowledged.
+        noted: u64,
+    },
     /// An entry of the journal cannot be understood.
     #[error("the journal's entry for {entry} is damaged: {reason}; restore node.db from a copy")]
     Entry {
@@ -30,6 +42,14 @@ pub enum NodeError {
         entry: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The report cannot be read.
+    #[error(
+        "{path} is damaged or of another version; the node writes it anew at the next block, so start it with `holdfast node run` where it is not running"
+    )]
+    Report {
+        /// The file.
+        path: PathBuf,
     },
     /// A file of the data folder cannot be used.
     #[error("{path}: {source}")]
@@ -47,6 +67,14 @@ pub enum NodeError {
         /// Its file.
         path: PathBuf,
         /// What is wrong.
+        reason: String,
+    },
+    /// A shard cannot be had again from the network now.
+    #[error("shard {shard} is damaged here and cannot be rebuilt now: {reason}; it is tried again")]
+    Rebuild {
+        /// Which shard.
+        shard: DealId,
+        /// Why not.
         reason: String,
     },
     /// A sector's files cannot be used.
@@ -79,6 +107,15 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// Whether it failed because the disk is full. RocksDB says so in words only.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Journal { reason, .. } => reason.contains("No space left on device"),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// A file's error, with its name.
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> NodeError + '_ {
         move |source| NodeError::File {

@@ -1,7 +1,10 @@
 //! The journal: what the node has promised, made and begun, durable before anybody is told.
 //!
-//! One RocksDB store; every write is one synced batch, so that a SIGKILL at any moment leaves
-//! either the state before or the state after.
+//! One RocksDB store; every write is one synced batch, so that a SIGKILL or a loss of power at any
+//! moment leaves either the state before or the state after. A store that has lost what was
+//! acknowledged, because a file of it is damaged, is refused before anything in its folder is changed.
+//! One whose disk refused a write takes no more; it is opened anew at the next write, once the disk
+//! has room again, and is read until then.
 
 mod records;
 
@@ -10,9 +13,14 @@ pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 use crate::error::NodeError;
 use holdfast_market_core::message::{decode, encode};
 use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
+use holdfast_proofs::durable::{COMMON_MODE, above, create_folder};
+use holdfast_wire::room;
+use holdfast_wire::watermark::{Mark, Watermark};
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// First byte of a key: the kind of its record.
 #[derive(Clone, Copy)]
@@ -32,10 +40,23 @@ impl Kind {
     }
 }
 
+/// Room that there must be before a store that failed is opened anew: it writes out what it had in
+/// memory, at most half of this, and begins new files.
+const ROOM: u64 = 16 << 20;
+
 /// The open journal.
 pub struct Journal {
-    store: DB,
+    /// None where it was closed to be opened anew, and could not be.
+    opened: RwLock<Option<Opened>>,
+    /// Whether a write has failed since the store was opened.
+    failed: AtomicBool,
     path: PathBuf,
+}
+
+struct Opened {
+    store: DB,
+    // Held by a write until it is noted, so that nothing is noted that is not synced.
+    mark: Mutex<Watermark>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -48,24 +69,11 @@ impl Journal {
     /// Opens the journal at `path`, or makes an empty one.
     ///
     /// # Errors
-    /// A store that another process holds, or that the disk refuses.
+    /// A store that another process holds, that the disk refuses, or whose files are damaged.
     pub fn open(path: &Path) -> Result<Self, NodeError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        // The journal is small; a home machine's memory belongs to sealing.
-        options.set_write_buffer_size(4 << 20);
-        options.set_max_write_buffer_number(2);
-        options.set_max_open_files(64);
-        options.set_keep_log_file_num(2);
-        let store = DB::open(&options, path).map_err(|error| {
-            if is_locked(&error) {
-                let path = path.to_owned();
-                return NodeError::JournalInUse { path };
-            }
-            failed(path, &error)
-        })?;
         Ok(Self {
-            store,
+            opened: RwLock::new(Some(Opened::open(path)?)),
+            failed: AtomicBool::new(false),
             path: path.to_owned(),
         })
     }
@@ -193,11 +201,14 @@ impl Journal {
         kind: Kind,
         name: &[u8],
     ) -> Result<Option<T>, NodeError> {
-        self.store
-            .get_pinned(kind.key(name))
-            .map_err(|error| failed(&self.path, &error))?
-            .map(|bytes| read(name, &bytes))
-            .transpose()
+        self.with_store(|opened| {
+            opened
+                .store
+                .get_pinned(kind.key(name))
+                .map_err(|error| failed(&self.path, &error))?
+                .map(|bytes| read(name, &bytes))
+                .transpose()
+        })
     }
 
     fn scan<T: Serialize + for<'de> Deserialize<'de>>(
@@ -205,20 +216,19 @@ impl Journal {
         kind: Kind,
     ) -> Result<Vec<(Vec<u8>, T)>, NodeError> {
         let prefix = [kind as u8];
-        let mut found = Vec::new();
-        for item in self
-            .store
-            .iterator(IteratorMode::From(&prefix, Direction::Forward))
-        {
-            let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
-            match key.split_first() {
-                Some((first, name)) if *first == kind as u8 => {
-                    found.push((name.to_vec(), read(name, &value)?));
+        self.with_store(|opened| {
+            let mut found = Vec::new();
+            for item in opened.store.iterator(IteratorMode::From(&prefix, Direction::Forward)) {
+                let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
+                match key.split_first() {
+                    Some((first, name)) if *first == kind as u8 => {
+                        found.push((name.to_vec(), read(name, &value)?));
+                    }
+                    _ => break,
                 }
-                _ => break,
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn put<T: Serialize>(&self, kind: Kind, name: &[u8], value: &T) -> Result<(), NodeError> {
@@ -238,11 +248,95 @@ impl Journal {
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), NodeError> {
+        if self.failed.load(Ordering::Acquire) {
+            self.open_anew()?;
+        }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.store
-            .write_opt(batch, &options)
-            .map_err(|error| failed(&self.path, &error))
+        self.with_store(|opened| {
+            // A panic elsewhere leaves the file with one number or the other.
+            let mark = opened.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = opened.store.write_opt(batch, &options);
+            if written.is_err() {
+                self.failed.store(true, Ordering::Release);
+            }
+            written.map_err(|error| failed(&self.path, &error))?;
+            mark.note(opened.store.latest_sequence_number())
+                .map_err(NodeError::file(&Watermark::path_of(&self.path)))
+        })
+    }
+
+    /// Does something with the store, which is opened first where it is closed.
+    fn with_store<T>(
+        &self,
+        work: impl FnOnce(&Opened) -> Result<T, NodeError>,
+    ) -> Result<T, NodeError> {
+        let mut opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        if opened.is_none() {
+            drop(opened);
+            self.open_anew()?;
+            opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        }
+        match &*opened {
+            Some(opened) => work(opened),
+            None => Err(NodeError::Journal {
+                path: self.path.clone(),
+                reason: "it was closed after a failed write and could not be opened".into(),
+            }),
+        }
+    }
+
+    /// Opens a store that failed anew, where the disk has room: it may hold a write more than was
+    /// acknowledged, never one less.
+    fn open_anew(&self) -> Result<(), NodeError> {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if opened.is_some() && !self.failed.load(Ordering::Acquire) {
+            // Another thread was quicker.
+            return Ok(());
+        }
+        room::check(above(&self.path), ROOM).map_err(|error| NodeError::Journal {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })?;
+        // Closed first: a store has one handle at a time.
+        *opened = None;
+        *opened = Some(Opened::open(&self.path)?);
+        self.failed.store(false, Ordering::Release);
+        tracing::info!(path = %self.path.display(), "the journal takes writes again");
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Self, NodeError> {
+        // The store makes its folder's names durable, and not the folder's own.
+        create_folder(path, COMMON_MODE).map_err(NodeError::file(path))?;
+        let mark = Watermark::read(path);
+        let mut options = Options::default();
+        if mark != Mark::None || path.join("CURRENT").exists() {
+            check(path, &options, mark)?;
+        } else {
+            options.create_if_missing(true);
+        }
+        // The journal is small; a home machine's memory belongs to sealing.
+        options.set_write_buffer_size(4 << 20);
+        options.set_max_write_buffer_number(2);
+        options.set_max_open_files(64);
+        options.set_keep_log_file_num(2);
+        let store = DB::open(&options, path).map_err(|error| {
+            if is_locked(&error) {
+                let path = path.to_owned();
+                return NodeError::JournalInUse { path };
+            }
+            failed(path, &error)
+        })?;
+        let mark = Watermark::open(path)
+            .and_then(|mark| mark.note(store.latest_sequence_number()).map(|()| mark))
+            .map_err(NodeError::file(&Watermark::path_of(path)))?;
+        Ok(Self {
+            store,
+            mark: Mutex::new(mark),
+        })
     }
 }
 
@@ -260,6 +354,32 @@ fn read<T: Serialize + for<'de> Deserialize<'de>>(
         entry: String::from_utf8(name.to_vec()).unwrap_or_else(|_| hex::encode(name)),
         reason: error.to_string(),
     })
+}
+
+/// Reads the store through, every block against its checksum, and compares its end with what was
+/// noted. Nothing is written: what a later write would throw away is there still.
+fn check(path: &Path, options: &Options, mark: Mark) -> Result<(), NodeError> {
+    let failed = |error: rocksdb::Error| failed(path, &error);
+    let store = DB::open_for_read_only(options, path, false).map_err(failed)?;
+    let found = store.latest_sequence_number();
+    match mark {
+        Mark::At(noted) if found < noted => {
+            let path = path.to_owned();
+            return Err(NodeError::JournalLost { path, found, noted });
+        }
+        Mark::Unreadable => {
+            let mark = Watermark::path_of(path);
+            tracing::warn!(
+                mark = %mark.display(),
+                "the file is damaged and written anew: whether the journal lost its last writes cannot be told"
+            );
+        }
+        Mark::At(_) | Mark::None => {}
+    }
+    for item in store.iterator(IteratorMode::Start) {
+        item.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Whether the store is refused because of its lock. RocksDB says so in words only.

@@ -3,6 +3,7 @@
 use crate::error::NodeError;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::units::{Address, NodeKey};
+use holdfast_proofs::durable::create_folder;
 use holdfast_wire::keys::{KeyFile, Phrase, Role};
 use rand::{CryptoRng, RngCore};
 use serde::Serialize;
@@ -49,12 +50,7 @@ impl NodeKeys {
         data: &Path,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<NodeIdentity, NodeError> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data)
-            .map_err(NodeError::file(data))?;
+        create_folder(data, 0o700).map_err(NodeError::file(data))?;
         let phrase = Phrase::generate(rng).map_err(|error| NodeError::Start(error.to_string()))?;
         let path = data.join(PHRASE_FILE);
         KeyFile::create(&path, &phrase).map_err(|error| NodeError::Start(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! The provider: pieces, sectors, the pipeline, the prover.
 
 pub mod error;
+pub mod heal;
 pub mod journal;
 pub mod keys;
 pub mod node;
@@ -15,3 +16,14 @@ pub mod sectors;
 pub mod service;
 pub mod shards;
 pub mod work;
+
+// The table of every kind of file, by which this crate's tests damage and walk its folders.
+#[cfg(test)]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+#[path = "../../tests/faults/src/damage.rs"]
+mod damage;

@@ -1,6 +1,7 @@
 //! A storage node: its data folder, its end point, and the pipeline behind them.
 
 use crate::error::NodeError;
+use crate::heal::{Healed, Scrub};
 use crate::journal::Journal;
 use crate::keys::NodeKeys;
 use crate::outbox::Outbox;
@@ -16,7 +17,7 @@ use crate::work::Work;
 use holdfast_market_core::message::{ProviderOffer, decode};
 use holdfast_market_core::units::{Amount, NetworkId, ProviderId};
 use holdfast_proofs::keys::VerifyingKeys;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::protocol::NodeStatus;
@@ -25,16 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What a node takes for a GiB and a period where nothing else is said.
 pub const DEFAULT_PRICE: Amount = Amount::hold(1);
-
-/// How long a process that has just ended may take to let go of its locks.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two looks at a lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -98,8 +93,17 @@ impl Node {
             |error| matches!(error, NodeError::JournalInUse { .. }),
         )?;
         let shards = ShardStore::open(&data.join("shards"))?;
-        let known: BTreeSet<_> = journal.shards()?.into_iter().map(|(id, _)| id).collect();
+        let records = journal.shards()?;
+        let known: BTreeSet<_> = records.iter().map(|(id, _)| *id).collect();
         shards.keep_only(&known)?;
+        for (deal, record) in records {
+            // One that is missing or short is remembered, and put right as soon as the ledger answers.
+            if let Err(error) = shards.file(deal, record.receipt.receipt.length) {
+                tracing::error!(%error, "a shard is damaged");
+            }
+        }
+        // A record that cannot be read is said now, and not when it is needed.
+        journal.sectors()?;
         let ledger = LedgerClient::new(config.network.api()).map_err(start)?;
         let outbox = Outbox::open(ledger.clone(), network, parameters.clone(), &journal)?;
         if config.listen.ip().is_unspecified() {
@@ -129,7 +133,7 @@ impl Node {
             provider: provider.clone(),
             status,
         });
-        let service = Service::new(shared.clone(), peers, ledger.clone());
+        let service = Service::new(shared.clone(), peers.clone(), ledger.clone());
         let pipeline = Pipeline {
             shared,
             ledger,
@@ -145,6 +149,9 @@ impl Node {
             sectors: Arc::new(Sectors::new(&data.join("sectors"))),
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
+            peers,
+            scrub: Scrub::default(),
+            healed: Healed::default(),
             sealing: sealing_sender,
             report: data.join(REPORT_FILE),
             provider: provider_sender,
@@ -177,34 +184,21 @@ impl Node {
 
     /// Serves and follows the ledger until `stop` is true.
     pub async fn run(mut self, stop: watch::Receiver<bool>) {
-        let service = quic::Service {
-            network: self.network,
-            provider: self.provider,
-            limits: Limits::default(),
-        };
-        let handler = self.service;
-        let serving = quic::serve(self.endpoint, service, stopped(stop.clone()), move |call| {
-            handler.clone().handle(call)
-        });
+        let serving = self.serving(stop.clone());
         tokio::join!(serving, self.pipeline.follow(stopped(stop)));
     }
-}
 
-/// Opens what a process that was killed a moment ago may still hold: the system lets go of its locks
-/// only when it has taken all of it down. Whoever holds them longer is alive, and `open`'s refusal
-/// stands.
-fn patiently<T, E>(
-    mut open: impl FnMut() -> Result<T, E>,
-    is_held: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let begun = Instant::now();
-    loop {
-        match open() {
-            Err(error) if is_held(&error) && begun.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            done => return done,
-        }
+    /// Answers over QUIC until `stop` is true.
+    pub(crate) fn serving(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
+        let service = quic::Service {
+            network: self.network,
+            provider: self.provider.clone(),
+            limits: Limits::default(),
+        };
+        let handler = self.service.clone();
+        quic::serve(self.endpoint.clone(), service, stopped(stop), move |call| {
+            handler.clone().handle(call)
+        })
     }
 }
 

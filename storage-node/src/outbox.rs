@@ -9,6 +9,7 @@ use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::quote;
 use holdfast_market_core::units::{Address, Amount, Blocks, Height, NetworkId};
+use holdfast_proofs::crash::crash_point;
 use holdfast_wire::ledger::{LedgerClient, LedgerError, MessageStatus};
 use std::collections::{BTreeMap, HashMap};
 
@@ -70,6 +71,7 @@ impl Outbox {
                     } else {
                         self.refusals.remove(&purpose);
                     }
+                    crash_point(&format!("node.message.{}.included", kind(&purpose)));
                     self.forget(journal, &purpose)?;
                 }
                 _ if height > entry.message.message.expiry => {
@@ -147,9 +149,11 @@ impl Outbox {
         };
         // The journal first: a message that was submitted is never forgotten.
         journal.put_outbox(purpose, &entry)?;
+        crash_point(&format!("node.message.{}.journalled", kind(purpose)));
         self.waiting.insert(purpose.to_owned(), entry.clone());
         match self.ledger.submit(&entry.message).await {
             Ok(_) => {
+                crash_point(&format!("node.message.{}.sent", kind(purpose)));
                 tracing::debug!(%purpose, "sent");
                 Ok(true)
             }
@@ -192,6 +196,15 @@ impl Outbox {
         self.waiting.remove(purpose);
         journal.forget_outbox(purpose)
     }
+}
+
+/// A purpose without its numbers: `embed/0/prove/17` is `embed-prove`.
+fn kind(purpose: &str) -> String {
+    let words: Vec<&str> = purpose
+        .split('/')
+        .filter(|part| !part.contains(|letter: char| letter.is_ascii_digit()))
+        .collect();
+    words.join("-")
 }
 
 /// A ledger's error as the node's.

@@ -4,9 +4,9 @@
 
 mod account;
 mod deals;
-mod embed;
+pub(crate) mod embed;
 mod layout;
-mod seal;
+pub(crate) mod seal;
 mod spacetime;
 #[cfg(test)]
 mod tests;
@@ -15,6 +15,7 @@ mod view;
 pub use view::View;
 
 use crate::error::NodeError;
+use crate::heal::{Healed, Scrub};
 use crate::outbox::{Outbox, ledger};
 use crate::progress::Sealing;
 use crate::prover::Prover;
@@ -28,6 +29,7 @@ use holdfast_market_core::units::{Beacon, Height, ProviderId, SectorNumber};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::NodeStatus;
+use holdfast_wire::quic::Peers;
 use spacetime::DeadlineProofs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -55,6 +57,12 @@ pub struct Pipeline {
     pub(crate) sectors: Arc<Sectors>,
     pub(crate) prover: Arc<Prover>,
     pub(crate) proofs: DeadlineProofs,
+    /// The other nodes, which have what makes a damaged shard again.
+    pub(crate) peers: Peers,
+    /// Where the slow look at everything is.
+    pub(crate) scrub: Scrub,
+    /// What was put right lately.
+    pub(crate) healed: Healed,
     /// How far the seal under way is.
     pub(crate) sealing: watch::Sender<Option<Sealing>>,
     /// Where the report for `node status` is kept up to date.
@@ -158,6 +166,8 @@ impl Pipeline {
             self.note("openings", done);
             let done = self.keep_sectors(&view).await;
             self.note("sectors", done);
+            let done = self.heal(&view);
+            self.note("healing", done);
         }
         let done = self.publish(&view);
         self.note("report", done);

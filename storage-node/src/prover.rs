@@ -6,7 +6,7 @@ use holdfast_market_core::units::{ByteCount, Height, SectorNumber};
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::params::Parameters;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
-use holdfast_proofs::prove::{prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::prove::{ProveError, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::statement::Statement;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,12 @@ impl Prover {
                 prove_spacetime(&parameters, &sealed, statement, &mut OsRng)
             }
         }
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| {
+            if let ProveError::Sector(error) = &error {
+                sector.note(error);
+            }
+            failed(error.to_string())
+        })?;
         drop(sealed);
         let seconds = begun.elapsed().as_secs_f64();
         tracing::info!(%kind, sector = %number, seconds, "proven");

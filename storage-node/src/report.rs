@@ -9,6 +9,8 @@ use holdfast_market_core::state::{DealStatus, SectorStatus};
 use holdfast_market_core::units::{
     Address, Amount, ByteCount, Height, NodeKey, Period, ProviderId, SectorNumber,
 };
+use holdfast_proofs::checked::{with_check, without_check};
+use holdfast_proofs::durable::Unfinished;
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::protocol::NodeStatus;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,8 @@ pub struct NodeReport {
     pub working: Vec<String>,
     /// What could not be done, in sentences.
     pub troubles: Vec<String>,
+    /// Damage that was put right since the node started, the newest last, in sentences.
+    pub healed: Vec<String>,
 }
 
 /// One sector of a node.
@@ -173,6 +177,14 @@ impl NodeReport {
             .collect();
         troubles.extend(pipeline.outbox.refusals());
         troubles.extend(pipeline.work.faults());
+        for (shard, reason) in shared.shards.damaged() {
+            troubles.push(format!("shard {shard} is damaged: {reason}"));
+        }
+        for number in pipeline.sectors.damaged().into_keys() {
+            troubles.push(format!(
+                "sector {number} has damaged files, which are being put right"
+            ));
+        }
         Ok(Self {
             running: true,
             provider: status.provider,
@@ -202,15 +214,17 @@ impl NodeReport {
                 .map(|(_, window)| window.open)
                 .min(),
             proofs: pipeline.prover.reports(),
-            working: [Lane::Deadline, Lane::Proof, Lane::Seal]
+            working: [Lane::Deadline, Lane::Proof, Lane::Seal, Lane::Heal]
                 .into_iter()
                 .filter_map(|lane| pipeline.work.running(lane))
                 .collect(),
             troubles,
+            healed: pipeline.healed.list(),
         })
     }
 
-    /// Replaces the report's file. It is for eyes only, so it is not synced.
+    /// Replaces the report's file. It is for eyes only, so it is not synced; eyes should not be told
+    /// what a flipped bit made of it, so it has its hash in it.
     ///
     /// # Errors
     /// A disk that refuses.
@@ -218,8 +232,11 @@ impl NodeReport {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| NodeError::State(format!("the report: {error}")))?;
         let new = path.with_extension("json.new");
-        std::fs::write(&new, text).map_err(NodeError::file(&new))?;
-        std::fs::rename(&new, path).map_err(NodeError::file(path))
+        let unfinished = Unfinished(&new);
+        std::fs::write(&new, with_check(&text)).map_err(NodeError::file(&new))?;
+        std::fs::rename(&new, path).map_err(NodeError::file(path))?;
+        unfinished.finished();
+        Ok(())
     }
 
     /// Reads the report that a node left in its data folder.
@@ -229,10 +246,9 @@ impl NodeReport {
     pub fn read(path: &Path) -> Result<Self, NodeError> {
         let text = holdfast_wire::atomic::read_bounded(path, REPORT_LIMIT)
             .map_err(NodeError::file(path))?;
-        serde_json::from_slice(&text).map_err(|error| NodeError::Entry {
-            entry: path.display().to_string(),
-            reason: error.to_string(),
-        })
+        without_check(&text)
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .ok_or_else(|| NodeError::Report { path: path.into() })
     }
 }
 

@@ -1,18 +1,47 @@
 //! The sealed sectors on this disk: one open handle each, shared by whoever proves or writes.
+//!
+//! Which of them have damaged files is remembered here, by whoever met the damage, until they are
+//! put right ([`crate::heal`]).
 
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
 use holdfast_market_core::units::SectorNumber;
+use holdfast_proofs::durable::{above, sync_folder};
 use holdfast_proofs::seal::SealError;
 use holdfast_proofs::sealed::{Reach, Sealed};
 use holdfast_proofs::sector::Position;
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Leaves that are read before a deadline to see whether the sector can be proven.
 const SAMPLES: usize = 16;
+
+/// What it takes to put a damaged sector right, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Its files have to be read whole first: most damage is put right from what is there.
+    Look,
+    /// Some of its keys are lost: they are made again by sealing beside.
+    Seal,
+}
+
+/// The sectors that have damaged files; clones share it.
+#[derive(Clone, Debug, Default)]
+struct Damaged(Arc<Mutex<BTreeMap<SectorNumber, Repair>>>);
+
+impl Damaged {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SectorNumber, Repair>> {
+        // One insertion or removal at a time: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Damage was met; what is known of it stays.
+    fn met(&self, number: SectorNumber) {
+        self.lock().entry(number).or_insert(Repair::Look);
+    }
+}
 
 /// A shared handle of one sealed sector.
 #[derive(Clone, Debug)]
@@ -20,6 +49,7 @@ pub struct SectorHandle {
     number: SectorNumber,
     path: PathBuf,
     sealed: Arc<RwLock<Sealed>>,
+    damaged: Damaged,
 }
 
 impl SectorHandle {
@@ -34,9 +64,22 @@ impl SectorHandle {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sector's error, with its number and folder.
+    /// A sector's error, with its number and folder. Damage is remembered.
     pub fn error(&self, error: &SealError) -> NodeError {
+        self.note(error);
         sector_error(self.number, &self.path, error)
+    }
+
+    /// Remembers damage.
+    pub fn note(&self, error: &SealError) {
+        if let SealError::Damaged { .. } | SealError::Io { .. } = error {
+            self.damaged.met(self.number);
+        }
+    }
+
+    /// Which sector.
+    pub fn number(&self) -> SectorNumber {
+        self.number
     }
 
     /// Reads a few leaves and their paths, as a deadline would.
@@ -61,6 +104,7 @@ impl SectorHandle {
 pub struct Sectors {
     folder: PathBuf,
     open: Mutex<BTreeMap<SectorNumber, SectorHandle>>,
+    damaged: Damaged,
 }
 
 impl Sectors {
@@ -69,12 +113,63 @@ impl Sectors {
         Self {
             folder: folder.to_owned(),
             open: Mutex::default(),
+            damaged: Damaged::default(),
         }
     }
 
     /// Where a sector's files are.
     pub fn path(&self, number: SectorNumber) -> PathBuf {
         self.folder.join(number.to_string())
+    }
+
+    /// How many bytes a sector's files have.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn size(&self, number: SectorNumber) -> Result<u64, NodeError> {
+        let mut bytes = 0u64;
+        let mut folders = vec![self.path(number)];
+        while let Some(folder) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(NodeError::file(&folder))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(NodeError::file(&folder))?;
+                // A file may go while it is looked at.
+                match entry.metadata() {
+                    Ok(found) if found.is_dir() => folders.push(entry.path()),
+                    Ok(found) => bytes = bytes.saturating_add(found.len()),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Where a sector's keys are made again while they are needed.
+    pub fn beside(&self, number: SectorNumber) -> PathBuf {
+        self.folder.join(format!("{number}.again"))
+    }
+
+    /// The sectors that have damaged files, and what they take.
+    pub fn damaged(&self) -> BTreeMap<SectorNumber, Repair> {
+        self.damaged.lock().clone()
+    }
+
+    /// Whether damage was met in a sector that is not put right yet.
+    pub fn is_damaged(&self, number: SectorNumber) -> bool {
+        self.damaged.lock().contains_key(&number)
+    }
+
+    /// Damage was met in a sector, or what it takes is known now.
+    pub fn set_damaged(&self, number: SectorNumber, repair: Repair) {
+        self.damaged.lock().insert(number, repair);
+    }
+
+    /// A sector's files are whole.
+    pub fn mended(&self, number: SectorNumber) {
+        self.damaged.lock().remove(&number);
     }
 
     /// The handle of a sealed sector.
@@ -97,6 +192,7 @@ impl Sectors {
             number,
             path,
             sealed: Arc::new(RwLock::new(sealed)),
+            damaged: self.damaged.clone(),
         };
         open.insert(number, handle.clone());
         Ok(handle)
@@ -109,13 +205,20 @@ impl Sectors {
     pub fn remove(&self, number: SectorNumber) -> Result<(), NodeError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(&number);
-        let path = self.path(number);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(NodeError::file(&path)(error))
-            }
-            _ => Ok(()),
-        }
+        self.mended(number);
+        remove_folder(&self.beside(number))?;
+        remove_folder(&self.path(number))
+    }
+}
+
+/// Removes a folder; one that is not there is removed already.
+pub(crate) fn remove_folder(path: &Path) -> Result<(), NodeError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        // Files of another replica that came back would stand in the way of the next one's.
+        removed => removed
+            .and_then(|()| sync_folder(above(path)))
+            .map_err(NodeError::file(path)),
     }
 }
 

@@ -12,12 +12,24 @@ use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Amount, Height, NetworkId, NodeKey, ProviderId};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{NodeStatus, Refusal, RefusalCode, Request, Response};
-use holdfast_wire::quic::{Call, Peers};
+use holdfast_wire::quic::{Call, Peers, Turns};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 
-/// Shards that are received at a time; a further asker is told to come back.
+/// Shards that are received at a time, and that wait for that; a further asker is told to come back.
 const TRANSFERS: usize = 16;
+const TRANSFERS_WAITING: usize = 32;
+/// Shards of packs that are coded at a time, over all uploads that are assisted: each takes 320 KiB
+/// of memory.
+const CODED_SHARDS: usize = 64;
+/// Uploads that wait for that.
+const UPLOADS_WAITING: usize = 16;
+/// Askers for openings that are answered at a time: each reads the shard and hashes a subtree.
+const OPENERS: usize = 4;
+const OPENERS_WAITING: usize = 32;
+/// Who waits for one of these turns waits so long.
+const TURN_TIME: Duration = Duration::from_secs(10);
 
 /// What the service and the pipeline share.
 pub struct Shared {
@@ -43,13 +55,20 @@ pub struct Shared {
     pub status: watch::Receiver<NodeStatus>,
 }
 
+/// Whose turn it is, for each kind of work that takes memory or time.
+struct Work {
+    transfers: Turns,
+    coding: Turns,
+    opening: Turns,
+}
+
 /// The service of one node; clones share everything.
 #[derive(Clone)]
 pub struct Service {
     shared: Arc<Shared>,
     peers: Peers,
     ledger: LedgerClient,
-    transfers: Arc<Semaphore>,
+    turns: Arc<Work>,
     outboards: Arc<read::Outboards>,
 }
 
@@ -61,7 +80,11 @@ impl Service {
             shared,
             peers,
             ledger,
-            transfers: Arc::new(Semaphore::new(TRANSFERS)),
+            turns: Arc::new(Work {
+                transfers: Turns::new(TRANSFERS, TRANSFERS_WAITING),
+                coding: Turns::new(CODED_SHARDS, UPLOADS_WAITING),
+                opening: Turns::new(OPENERS, OPENERS_WAITING),
+            }),
             outboards: Arc::default(),
         }
     }

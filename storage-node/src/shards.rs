@@ -1,14 +1,17 @@
 //! The plain bytes of receipted shards: one file each under `shards/`.
 //!
 //! A file appears under its shard's name only when it is whole and on the disk
-//! (`holdfast_wire::transfer::receive_shard`).
+//! (`holdfast_wire::transfer::receive_shard`). The store remembers which files were found damaged,
+//! by whoever read them, until they are put right ([`crate::heal`]).
 
 use crate::error::NodeError;
 use holdfast_market_core::units::{ByteCount, DealId, PackId, ShardIndex, ShardRoot};
-use std::collections::BTreeSet;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The end of the name of a file that is not whole yet.
 const UNFINISHED: &str = ".part";
@@ -17,6 +20,8 @@ const UNFINISHED: &str = ".part";
 #[derive(Debug)]
 pub struct ShardStore {
     folder: PathBuf,
+    /// Why each was found damaged.
+    damaged: Mutex<BTreeMap<DealId, String>>,
 }
 
 impl ShardStore {
@@ -25,7 +30,7 @@ impl ShardStore {
     /// # Errors
     /// A folder that cannot be read or written.
     pub fn open(folder: &Path) -> Result<Self, NodeError> {
-        std::fs::create_dir_all(folder).map_err(NodeError::file(folder))?;
+        create_folder(folder, COMMON_MODE).map_err(NodeError::file(folder))?;
         for entry in std::fs::read_dir(folder).map_err(NodeError::file(folder))? {
             let path = entry.map_err(NodeError::file(folder))?.path();
             let unfinished = path
@@ -38,7 +43,35 @@ impl ShardStore {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            damaged: Mutex::default(),
         })
+    }
+
+    /// A shard's file was found damaged: remembered, and as the error that says so.
+    pub fn damage(&self, shard: DealId, reason: String) -> NodeError {
+        self.lock().insert(shard, reason.clone());
+        NodeError::Shard {
+            shard,
+            path: self.path(shard),
+            reason,
+        }
+    }
+
+    /// The shards whose files were found damaged, each with the reason.
+    pub fn damaged(&self) -> Vec<(DealId, String)> {
+        let damaged = self.lock();
+        let damaged = damaged.iter();
+        damaged.map(|(shard, why)| (*shard, why.clone())).collect()
+    }
+
+    /// A shard's file is whole again, or not wanted any more.
+    pub fn mended(&self, shard: DealId) {
+        self.lock().remove(&shard);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DealId, String>> {
+        // One insertion or removal at a time: a panic elsewhere leaves nothing half done.
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder.
@@ -57,11 +90,7 @@ impl ShardStore {
     /// A file that is missing or of another length: named with its shard.
     pub fn file(&self, shard: DealId, length: ByteCount) -> Result<File, NodeError> {
         let path = self.path(shard);
-        let damaged = |reason: String| NodeError::Shard {
-            shard,
-            path: path.clone(),
-            reason,
-        };
+        let damaged = |reason: String| self.damage(shard, reason);
         let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
         let found = file
             .metadata()
@@ -85,12 +114,7 @@ impl ShardStore {
         root: ShardRoot,
         length: ByteCount,
     ) -> Result<Vec<u8>, NodeError> {
-        let path = self.path(shard);
-        let damaged = |reason: String| NodeError::Shard {
-            shard,
-            path: path.clone(),
-            reason,
-        };
+        let damaged = |reason: String| self.damage(shard, reason);
         let mut bytes = Vec::new();
         self.file(shard, length)?
             .take(length.0)
@@ -110,6 +134,7 @@ impl ShardStore {
     /// # Errors
     /// A disk that refuses.
     pub fn delete(&self, shard: DealId) -> Result<(), NodeError> {
+        self.mended(shard);
         let path = self.path(shard);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -185,8 +210,10 @@ mod tests {
             .read_checked(deal(3), root(&bytes), length)
             .unwrap_err();
         assert!(error.to_string().contains("20 bytes"), "{error}");
+        assert_eq!(store.damaged()[0].0, deal(3));
         store.delete(deal(3)).unwrap();
         store.delete(deal(3)).unwrap();
+        assert_eq!(store.damaged(), []);
         assert!(store.read_checked(deal(3), root(&bytes), length).is_err());
     }
 

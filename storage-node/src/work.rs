@@ -1,4 +1,5 @@
-//! Heavy work in threads of its own: at most one seal, one proof and one deadline at a time.
+//! Heavy work in threads of its own: at most one seal, one proof, one deadline and one look for damage
+//! at a time.
 //!
 //! A job leaves its result in the journal or in the sector's files and wakes the pipeline; what it
 //! was doing when the process was killed is simply begun again.
@@ -18,13 +19,15 @@ pub enum Lane {
     Proof,
     /// Proofs of spacetime.
     Deadline,
+    /// Looking for damage and putting it right, as far as no keys have to be made again.
+    Heal,
 }
 
 impl Lane {
     /// Added to the thread's niceness.
     const fn niceness(self) -> i32 {
         match self {
-            Self::Seal => 15,
+            Self::Seal | Self::Heal => 15,
             Self::Proof => 10,
             Self::Deadline => 0,
         }

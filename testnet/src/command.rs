@@ -116,3 +116,34 @@ pub(crate) fn log_end(path: &std::path::Path, count: usize) -> String {
         Err(error) => format!("(its log cannot be read: {error})"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::damage;
+
+    #[test]
+    fn the_end_of_a_log_is_told_as_it_is_and_one_that_cannot_be_read_is_said_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("logs");
+        std::fs::create_dir(&logs).unwrap();
+        std::fs::write(logs.join("market.log"), "one\ntwo\n").unwrap();
+        damage::each(
+            &logs,
+            std::path::Path::new("market.log"),
+            8,
+            19,
+            |folder, damage| {
+                let end = log_end(&folder.join("market.log"), 2);
+                let unreadable =
+                    matches!(damage, damage::Damage::Unreadable | damage::Damage::Gone);
+                assert_eq!(
+                    end.starts_with("(its log cannot be read"),
+                    unreadable,
+                    "{end}"
+                );
+            },
+        );
+    }
+}

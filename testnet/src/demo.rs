@@ -9,6 +9,7 @@ pub use report::{DemoReport, Failure, Figure, ProofReport, StepReport, StoredRep
 
 use crate::command::Commands;
 use crate::error::{TestnetError, at};
+use crate::genesis::rules;
 use crate::network::{Testnet, UpOptions};
 use crate::record::RECORD_FILE;
 use crate::tree::Tree;
@@ -199,6 +200,7 @@ impl Demo<'_> {
             nodes: self.options.nodes,
             class: SectorClass::Mib8,
             sectors: 1,
+            rules: rules(SectorClass::Mib8),
             first_port: None,
             parameters: parameters::default_folder()?,
         })

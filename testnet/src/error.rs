@@ -18,6 +18,12 @@ pub enum TestnetError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Another process makes a testnet there.
+    #[error("another process is making a testnet in {folder}")]
+    BeingMade {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Its processes are alive.
     #[error("the testnet in {folder} is running already")]
     Running {
@@ -110,7 +116,9 @@ impl TestnetError {
     pub fn next(&self) -> String {
         match self {
             Self::Missing { folder } => format!("holdfast testnet up {}", folder.display()),
-            Self::NotEmpty { .. } => "name an empty or a new folder".into(),
+            Self::NotEmpty { .. } | Self::BeingMade { .. } => {
+                "name an empty or a new folder".into()
+            }
             Self::Running { folder } => {
                 format!("stop it with `holdfast testnet down {}`", folder.display())
             }

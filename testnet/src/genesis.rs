@@ -21,7 +21,7 @@ const NAME: &str = "testnet";
 /// them embed at once on a few cores, and an embed of one piece (8 + 1 challenges) is one proof.
 /// Blocks come a little faster: nearly half of a demo is waiting for two whole periods, and the two
 /// nodes of six that share a deadline prove it in about half of its eight seconds on two cores.
-pub(crate) fn rules(class: SectorClass) -> Parameters {
+pub fn rules(class: SectorClass) -> Parameters {
     Parameters {
         block_interval_ms: 800,
         classes: vec![class],
@@ -35,7 +35,7 @@ pub(crate) fn rules(class: SectorClass) -> Parameters {
 
 /// Makes the genesis from what the `init` commands printed. The wallet's balance stands first.
 pub(crate) fn make(
-    class: SectorClass,
+    rules: &Parameters,
     parameters: &NetworkParameters,
     validator: &Value,
     wallet: &Value,
@@ -62,7 +62,7 @@ pub(crate) fn make(
     Ok(Genesis {
         name: NAME.into(),
         time,
-        parameters: rules(class),
+        parameters: rules.clone(),
         verifying_keys: parameters.digest,
         balances,
         validators: vec![validator],

@@ -4,12 +4,17 @@ use crate::command::{Commands, log_end};
 use crate::error::{TestnetError, at};
 use crate::record::{Layout, ProcessRecord, RECORD_FILE, Record, Role};
 use crate::{genesis, parameters, ports, process};
+use holdfast_market_core::parameters::Parameters;
+use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::folder;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::network::NetworkFolder;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::process::Child;
@@ -30,6 +35,8 @@ pub struct UpOptions {
     pub class: SectorClass,
     /// How many sectors each seals.
     pub sectors: u32,
+    /// The network's rules.
+    pub rules: Parameters,
     /// The first port; free ones are chosen where it is not given.
     pub first_port: Option<u16>,
     /// The cache of proving parameters.
@@ -58,7 +65,10 @@ impl Testnet {
     ) -> Result<Self, TestnetError> {
         let folder = std::path::absolute(&options.folder).map_err(at(&options.folder))?;
         if folder.join(RECORD_FILE).exists() {
-            let found = Self::open(&folder)?;
+            let mut found = Self::open(&folder)?;
+            found.find_unrecorded();
+            // Left where the one who made it was killed in its last step.
+            let _ = std::fs::remove_file(folder.join(MAKING_FILE));
             if found.record.processes.iter().any(ProcessRecord::alive) {
                 return Err(TestnetError::Running { folder });
             }
@@ -69,19 +79,17 @@ impl Testnet {
             return Ok(found);
         }
         let there_before = folder.exists();
-        let occupied = there_before
-            && std::fs::read_dir(&folder)
-                .map_err(at(&folder))?
-                .next()
-                .is_some();
-        if occupied {
-            return Err(TestnetError::NotEmpty { folder });
-        }
+        let making = Making::begin(&folder)?;
         let made = Self::make(&folder, options, commands, report).await;
-        if made.is_err() && !there_before {
+        if made.is_err() {
             // Half a network serves nobody, and would stand in the way of the next try.
-            let _ = std::fs::remove_dir_all(&folder);
+            let _ = making.clear().and_then(|()| making.done());
+            if !there_before {
+                let _ = std::fs::remove_dir_all(&folder);
+            }
+            return made;
         }
+        making.done()?;
         made
     }
 
@@ -101,8 +109,8 @@ impl Testnet {
         if options.first_port.is_some() {
             ports::choose(&roles, options.first_port)?;
         }
-        let parameters = parameters::ensure(&options.parameters, options.class, report).await?;
-        std::fs::create_dir_all(layout.logs()).map_err(at(&layout.logs()))?;
+        let parameters = parameters::ensure(&options.parameters, &options.rules, report).await?;
+        create_folder(&layout.logs(), COMMON_MODE).map_err(at(&layout.logs()))?;
         let validator = init(
             commands,
             &["market", "init", "--data"],
@@ -114,7 +122,8 @@ impl Testnet {
             owners.push(init(commands, &["node", "init", "--data"], &layout.data(name)).await?);
         }
         let wallet = init(commands, &["wallet", "init", "--wallet"], &layout.wallet()).await?;
-        let genesis = genesis::make(options.class, &parameters, &validator, &wallet, &owners)?;
+        crash_point("testnet.initialised");
+        let genesis = genesis::make(&options.rules, &parameters, &validator, &wallet, &owners)?;
 
         let mut record = Record {
             version: Record::VERSION,
@@ -140,12 +149,26 @@ impl Testnet {
             &api,
             &options.parameters,
         )?;
+        crash_point("testnet.network-written");
         record.write(folder)?;
+        crash_point("testnet.record-written");
         Ok(Self {
             layout,
             record,
             children: BTreeMap::new(),
         })
+    }
+
+    /// Takes note of processes that run on its data folders and that the record does not name:
+    /// whoever started them was killed before it could write them down.
+    fn find_unrecorded(&mut self) {
+        for entry in &mut self.record.processes {
+            if !entry.alive()
+                && let Some(pid) = folder::holder(&self.layout.data(&entry.name))
+            {
+                entry.process = process::ProcessId::of(pid);
+            }
+        }
     }
 
     /// The testnet of a folder, as it is.
@@ -216,6 +239,7 @@ impl Testnet {
         let arguments = self.arguments(process);
         let child = process::serve(&commands.binary, &arguments, &log, stop_with_us)
             .map_err(at(&commands.binary))?;
+        crash_point("testnet.launched");
         if let Some(pid) = child.id() {
             commands.peaks.watch(&process.name, pid);
             let id = process::ProcessId::of(pid);
@@ -227,10 +251,12 @@ impl Testnet {
         }
         self.children.insert(process.name.clone(), child);
         self.record.write(self.layout.folder())?;
+        crash_point("testnet.launch-recorded");
         Ok(log_before)
     }
 
-    fn arguments(&self, process: &ProcessRecord) -> Vec<OsString> {
+    /// What the binary is called with to be that process.
+    pub fn arguments(&self, process: &ProcessRecord) -> Vec<OsString> {
         let what = match process.role {
             Role::Market => "market",
             Role::Node => "node",
@@ -297,6 +323,7 @@ impl Testnet {
     /// A record that cannot be written.
     pub async fn stop(&mut self) -> Result<Vec<String>, TestnetError> {
         let mut stopped = Vec::new();
+        self.find_unrecorded();
         for role in [Role::Node, Role::Market] {
             let alive = |record: &Record| -> Vec<ProcessRecord> {
                 record
@@ -311,6 +338,7 @@ impl Testnet {
                 stopped.push(process.name.clone());
                 self.signal(process, Signal::TERM);
             }
+            crash_point("testnet.stopping");
             let until = Instant::now() + STOP;
             while !alive(&self.record).is_empty() && Instant::now() < until {
                 tokio::time::sleep(Duration::from_millis(25)).await;
@@ -326,6 +354,7 @@ impl Testnet {
         for process in &mut self.record.processes {
             process.process = None;
         }
+        crash_point("testnet.stopped");
         self.record.write(self.layout.folder())?;
         Ok(stopped)
     }
@@ -403,6 +432,75 @@ impl Testnet {
     /// As [`Testnet::network`].
     pub fn ledger(&self) -> Result<LedgerClient, TestnetError> {
         Ok(LedgerClient::new(self.network()?.api())?)
+    }
+}
+
+/// A folder in which a testnet is being made. Until it is made, a file in it says so: what a process
+/// that was killed has left half made is cleared away by the next.
+struct Making {
+    folder: PathBuf,
+    /// Held by the process that makes it.
+    _held: File,
+}
+
+/// The file that says so.
+const MAKING_FILE: &str = ".making";
+
+impl Making {
+    /// Takes an empty or new folder, or one in which a process that was killed has begun.
+    fn begin(folder: &Path) -> Result<Self, TestnetError> {
+        create_folder(folder, COMMON_MODE).map_err(at(folder))?;
+        let path = folder.join(MAKING_FILE);
+        let occupied = std::fs::read_dir(folder)
+            .map_err(at(folder))?
+            .next()
+            .is_some();
+        if occupied && !path.exists() {
+            return Err(TestnetError::NotEmpty {
+                folder: folder.to_owned(),
+            });
+        }
+        let held = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        if held.try_lock().is_err() {
+            return Err(TestnetError::BeingMade {
+                folder: folder.to_owned(),
+            });
+        }
+        let making = Self {
+            folder: folder.to_owned(),
+            _held: held,
+        };
+        making.clear()?;
+        crash_point("testnet.making");
+        Ok(making)
+    }
+
+    /// Removes what is in the folder, and the file that says so last.
+    fn clear(&self) -> Result<(), TestnetError> {
+        for entry in std::fs::read_dir(&self.folder).map_err(at(&self.folder))? {
+            let path = entry.map_err(at(&self.folder))?.path();
+            if path.ends_with(MAKING_FILE) {
+                continue;
+            }
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            removed.map_err(at(&path))?;
+        }
+        Ok(())
+    }
+
+    /// It is made.
+    fn done(self) -> Result<(), TestnetError> {
+        let path = self.folder.join(MAKING_FILE);
+        std::fs::remove_file(&path).map_err(at(&path))
     }
 }
 

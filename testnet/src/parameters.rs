@@ -1,11 +1,9 @@
 //! The proving parameters of a development network: made once on this machine, then found.
 
 use crate::error::TestnetError;
-use crate::genesis;
 use holdfast_market_core::message::encode;
+use holdfast_market_core::parameters::Parameters;
 use holdfast_proofs::params::{self, DEVELOPMENT_NOTICE, ParametersProgress};
-use holdfast_proofs::proof::CircuitId;
-use holdfast_proofs::sector::SectorClass;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,19 +34,13 @@ pub(crate) fn cache() -> Result<PathBuf, TestnetError> {
         .ok_or(TestnetError::NoHome)
 }
 
-/// Finds or makes the parameters of a development network with sectors of `class`; a bar shows how
-/// far it is.
+/// Finds or makes the parameters of a network of these rules; a bar shows how far it is.
 pub(crate) async fn ensure(
     folder: &Path,
-    class: SectorClass,
+    rules: &Parameters,
     report: &mut dyn FnMut(String),
 ) -> Result<NetworkParameters, TestnetError> {
-    let rules = genesis::rules(class);
-    let circuits = [
-        CircuitId::seal(class, rules.seal_challenges_per_proof),
-        CircuitId::embed(class, rules.embed_challenges_per_proof),
-        CircuitId::spacetime(class),
-    ];
+    let circuits = rules.circuits();
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let making_in = folder.to_owned();
     let making = tokio::task::spawn_blocking(move || {
@@ -57,7 +49,7 @@ pub(crate) async fn ensure(
             let _ = tell.send(progress);
         })
     });
-    let bar = ProgressBar::new(circuits.len() as u64);
+    let bar = ProgressBar::new(rules.circuits().len() as u64);
     if let Ok(style) =
         ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} {msg} {elapsed}")
     {
@@ -116,6 +108,8 @@ fn warning(warned: &mut bool, progress: ParametersProgress, folder: &Path) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_proofs::proof::CircuitId;
+    use holdfast_proofs::sector::SectorClass;
 
     #[test]
     fn the_notice_is_given_once_whether_parameters_are_made_or_found() {

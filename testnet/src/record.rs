@@ -1,11 +1,12 @@
 //! `testnet.json`: what a testnet's folder says about its processes. It is written whole or not at
-//! all, and names a process by number and start time.
+//! all, has a hash of itself, and names a process by number and start time.
 
 use crate::error::{TestnetError, at};
 use crate::process::ProcessId;
+use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::atomic;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file's name in the testnet's folder.
@@ -82,8 +83,10 @@ impl Record {
             path: path.clone(),
             reason,
         };
+        let text = without_check(&bytes)
+            .ok_or_else(|| broken("it is damaged, or of an earlier version".into()))?;
         let record: Self =
-            serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+            serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
         if record.version != Self::VERSION {
             return Err(broken(format!(
                 "it has version {}, and this program reads version {}",
@@ -100,18 +103,11 @@ impl Record {
     /// The operating system's refusal.
     pub fn write(&self, folder: &Path) -> Result<(), TestnetError> {
         let path = folder.join(RECORD_FILE);
-        let beside = folder.join(format!(".{RECORD_FILE}.new"));
         let text = serde_json::to_vec_pretty(self).map_err(|error| TestnetError::Record {
             path: path.clone(),
             reason: error.to_string(),
         })?;
-        let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::create(&beside)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &path)
-        };
-        write().map_err(at(&path))
+        atomic::write(&path, &with_check(&text), 0o644).map_err(at(&path))
     }
 
     /// The market's process.
@@ -212,5 +208,30 @@ mod tests {
             Record::read(folder.path()),
             Err(TestnetError::Record { .. })
         ));
+    }
+
+    #[test]
+    fn a_damaged_record_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let net = folder.path().join("net");
+        std::fs::create_dir(&net).unwrap();
+        let record = Record {
+            version: Record::VERSION,
+            class: SectorClass::Mib8,
+            sectors: 1,
+            processes: vec![ProcessRecord {
+                name: "market".into(),
+                role: Role::Market,
+                port: 4711,
+                process: ProcessId::of(std::process::id()),
+            }],
+        };
+        record.write(&net).unwrap();
+        damage::each(&net, Path::new(RECORD_FILE), 60, 18, |folder, damage| {
+            let read = Record::read(folder).map_err(|error| error.to_string());
+            let named = folder.to_str().unwrap();
+            assert!(damage::assert_named_or_same(read, &record, named, &damage));
+        });
     }
 }

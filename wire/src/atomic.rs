@@ -1,5 +1,7 @@
 //! Files that are either the old ones or the new ones, whole, at whatever moment the power goes.
 
+use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{Unfinished, above, sync_folder};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,10 +15,7 @@ use std::path::Path;
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
     let name = path.file_name().ok_or_else(no_name)?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = above(path);
     let mut temporary_name = std::ffi::OsString::from(".");
     temporary_name.push(name);
     temporary_name.push(format!(".{}.new", std::process::id()));
@@ -31,11 +30,24 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .create_new(true)
         .mode(mode)
         .open(&temporary)?;
+    let unfinished = Unfinished(&temporary);
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
+    crash_point("atomic.written");
     std::fs::rename(&temporary, path)?;
-    File::open(parent)?.sync_all()
+    unfinished.finished();
+    crash_point("atomic.named");
+    sync_folder(parent)
+}
+
+/// Removes a file whose name is not to come back with a loss of power.
+///
+/// # Errors
+/// The operating system's.
+pub fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    sync_folder(above(path))
 }
 
 /// Reads a file of at most `limit` bytes; a longer one is refused, not cut.

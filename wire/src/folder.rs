@@ -1,10 +1,12 @@
 //! A process's data folder: one kind, one network, one process at a time.
 
 use holdfast_market_core::units::NetworkId;
+use holdfast_proofs::durable::create_folder;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What a data folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,12 @@ const IDENTITY_FILE: &str = "folder.json";
 const LOCK_FILE: &str = "lock";
 /// An identity is three short fields; more is not ours.
 const IDENTITY_LIMIT: u64 = 4096;
+/// How long a process that has just ended may take to let go of its locks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// A lock holds a process's number.
+const HOLDER_LIMIT: u64 = 32;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,10 +62,12 @@ struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Another process holds it.
-    #[error("{path} is in use by another process; stop that one or give another folder")]
+    #[error("{path} is in use by another process{}; stop that one or give another folder", number(.holder))]
     InUse {
         /// The folder.
         path: PathBuf,
+        /// The process's number, where it says so.
+        holder: Option<u32>,
     },
     /// It holds something else.
     #[error("{path} holds a {found}, not a {wanted}; give another folder")]
@@ -102,7 +112,9 @@ pub enum FolderError {
         reason: String,
     },
     /// It has files but no identity.
-    #[error("{path} has files in it and is no data folder; give an empty or new folder")]
+    #[error(
+        "{path} has files in it and is no data folder: it has no {IDENTITY_FILE}; restore that file from a copy, or give an empty or new folder"
+    )]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -115,6 +127,47 @@ pub enum FolderError {
         /// What it says.
         source: io::Error,
     },
+}
+
+/// Opens what a process that was killed a moment ago may still hold: the system lets go of its locks
+/// only when it has taken all of it down. Whoever holds them longer is alive, and `open`'s refusal
+/// stands.
+///
+/// # Errors
+/// Those of `open`.
+pub fn patiently<T, E>(
+    mut open: impl FnMut() -> Result<T, E>,
+    is_held: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_held(&error) && begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A process's number as a sentence has it.
+fn number(holder: &Option<u32>) -> String {
+    holder.map_or_else(String::new, |holder| format!(" (number {holder})"))
+}
+
+/// The number of the process that holds the data folder, where one does and says so.
+pub fn holder(path: &Path) -> Option<u32> {
+    let lock_path = path.join(LOCK_FILE);
+    let file = File::open(&lock_path).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => said_holder(&lock_path),
+        _ => None,
+    }
+}
+
+fn said_holder(lock_path: &Path) -> Option<u32> {
+    let text = crate::atomic::read_bounded(lock_path, HOLDER_LIMIT).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
 }
 
 /// An open data folder; the lock is held as long as this lives.
@@ -135,7 +188,7 @@ impl DataFolder {
             path: path.to_owned(),
             source,
         };
-        create_private(path).map_err(io_error)?;
+        create_folder(path, 0o700).map_err(io_error)?;
         let path = path.canonicalize().map_err(io_error)?;
         let lock = lock(&path)?;
         let identity_path = path.join(IDENTITY_FILE);
@@ -171,17 +224,6 @@ impl DataFolder {
     }
 }
 
-fn create_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
 fn lock(path: &Path) -> Result<File, FolderError> {
     let lock_path = path.join(LOCK_FILE);
     let io_error = |source| FolderError::Io {
@@ -195,9 +237,17 @@ fn lock(path: &Path) -> Result<File, FolderError> {
         .open(&lock_path)
         .map_err(io_error)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // For people, and for whoever has to stop a process that nobody has written down; the
+            // lock itself is the kernel's. A full disk is no reason not to start.
+            let _ = file
+                .set_len(0)
+                .and_then(|()| (&file).write_all(std::process::id().to_string().as_bytes()));
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(FolderError::InUse {
             path: path.to_owned(),
+            holder: said_holder(&lock_path),
         }),
         Err(TryLockError::Error(source)) => Err(io_error(source)),
     }
@@ -289,8 +339,12 @@ mod tests {
         let held = DataFolder::open(&path, FolderKind::Node, HERE).unwrap();
         let error = DataFolder::open(&path, FolderKind::Node, HERE).unwrap_err();
         assert!(matches!(error, FolderError::InUse { .. }));
-        assert!(error.to_string().contains("node is in use"));
+        let number = std::process::id();
+        let sentence = format!("node is in use by another process (number {number})");
+        assert!(error.to_string().contains(&sentence), "{error}");
+        assert_eq!(holder(&path), Some(number));
         drop(held);
+        assert_eq!(holder(&path), None);
         DataFolder::open(&path, FolderKind::Node, HERE).unwrap();
     }
 
@@ -337,5 +391,36 @@ mod tests {
             DataFolder::open(home.path(), FolderKind::Node, HERE),
             Err(FolderError::Foreign { .. })
         ));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused_by_name_and_a_damaged_lock_is_none() {
+        use crate::damage::{self, Damage};
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("data");
+        for kind in [FolderKind::Market, FolderKind::Node, FolderKind::Wallet] {
+            drop(DataFolder::open(&data, kind, HERE).unwrap());
+            let open = |folder: &Path| {
+                let opened = DataFolder::open(folder, kind, HERE);
+                opened.map(drop).map_err(|error| error.to_string())
+            };
+            let mut refused = 0;
+            // Files beside it, as every folder that was used has some.
+            std::fs::write(data.join("status.json"), "{}").unwrap();
+            damage::each(&data, Path::new(IDENTITY_FILE), 40, 15, |folder, damage| {
+                let name = folder.to_str().unwrap();
+                let named = damage::assert_named_or_same(open(folder), &(), name, &damage);
+                refused += usize::from(named);
+            });
+            assert!(refused > 40, "{refused}");
+            damage::each(&data, Path::new(LOCK_FILE), 0, 15, |folder, damage| {
+                let opened = open(folder);
+                match damage {
+                    Damage::Unreadable => assert!(opened.unwrap_err().contains("lock")),
+                    _ => opened.unwrap(),
+                }
+            });
+            std::fs::remove_dir_all(&data).unwrap();
+        }
     }
 }

@@ -255,7 +255,15 @@ impl KeyFile {
             Zeroizing::new(crate::atomic::read_bounded(path, KEY_FILE_LIMIT).map_err(io_error)?);
         std::str::from_utf8(&bytes)
             .map_err(|_| PhraseError::Malformed("it is not text".into()))
-            .and_then(Phrase::parse)
+            .and_then(|text| {
+                // Half of a phrase can be a phrase: the checksum of twelve words has four bits.
+                if text.ends_with('\n') {
+                    Phrase::parse(text)
+                } else {
+                    let reason = "the file does not end with a line's end, so words may be missing";
+                    Err(PhraseError::Malformed(reason.into()))
+                }
+            })
             .map_err(|source| KeyFileError::Malformed {
                 path: path.to_owned(),
                 source,
@@ -447,5 +455,33 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = KeyFile::read(&path).unwrap_err();
         assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_phrase_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(4);
+        let phrase = Phrase::generate(&mut rng).unwrap();
+        KeyFile::create(&data.join("phrase.key"), &phrase).unwrap();
+        let whole = phrase.words().to_string();
+        let mut refused = 0;
+        damage::each(&data, Path::new("phrase.key"), 60, 14, |folder, damage| {
+            let read = KeyFile::read(&folder.join("phrase.key"));
+            let read = read.map(|phrase| phrase.words().to_string());
+            let read = read.map_err(|error| error.to_string());
+            let named = damage::assert_named_or_same(read, &whole, "phrase.key", &damage);
+            refused += usize::from(named);
+        });
+        // What passes is a letter that became the same one of the other case.
+        assert!(refused > 50, "{refused}");
+        // Every cut, also one after twelve words that happen to have their checksum.
+        let text = format!("{whole}\n");
+        for length in 0..text.len() {
+            std::fs::write(data.join("phrase.key"), &text[..length]).unwrap();
+            assert!(KeyFile::read(&data.join("phrase.key")).is_err(), "{length}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::NetworkId;
+use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_proofs::keys::VerifyingKeys;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -184,7 +185,7 @@ impl NetworkFolder {
             let path = path.to_owned();
             move |source| NetworkError::Io { path, source }
         };
-        std::fs::create_dir_all(path).map_err(io_error(path))?;
+        create_folder(path, COMMON_MODE).map_err(io_error(path))?;
         let settings = NetworkSettings {
             name: genesis.name.clone(),
             network: genesis.network()?,
@@ -380,5 +381,41 @@ mod tests {
         }
         std::fs::write(folder.path().join(NETWORK_FILE), [0xff, 0xfe]).unwrap();
         assert!(NetworkFolder::open(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_damaged_network_folder_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net");
+        let keys = encode(&VerifyingKeys::new()).unwrap();
+        let api = "http://127.0.0.1:1";
+        NetworkFolder::create(&path, &genesis("test"), &keys, api, Path::new("p")).unwrap();
+        let open = |folder: &Path| {
+            let network = NetworkFolder::open(folder)?;
+            let keys = network.verifying_keys()?;
+            Ok::<_, NetworkError>((network.genesis().clone(), keys, network.settings))
+        };
+        let (genesis, keys, settings) = open(&path).unwrap();
+        for name in [GENESIS_FILE, VERIFYING_KEYS_FILE, NETWORK_FILE] {
+            let mut refused = 0;
+            damage::each(&path, Path::new(name), 100, 16, |folder, damage| {
+                let whole = (genesis.clone(), keys.clone(), settings.clone());
+                let opened = open(folder).map(|(genesis, keys, mut found)| {
+                    if name == NETWORK_FILE {
+                        // People write these; whoever follows them finds nobody, or somebody of
+                        // another network, and says so.
+                        found.api.clone_from(&settings.api);
+                        found.parameters.clone_from(&settings.parameters);
+                    }
+                    (genesis, keys, found)
+                });
+                let opened = opened.map_err(|error| error.to_string());
+                let named = folder.to_str().unwrap();
+                refused +=
+                    usize::from(damage::assert_named_or_same(opened, &whole, named, &damage));
+            });
+            assert!(refused > 20, "{name}: {refused}");
+        }
     }
 }

@@ -4,14 +4,18 @@
 //! client pins the key that it expects; a server takes any key and is told which one it was.
 
 pub mod body;
+mod doors;
+pub mod pace;
 pub mod peers;
 pub mod serve;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod windows;
 
 pub use body::{Body, BodyError, BodyWriter};
-pub use peers::{CallError, Connection, Exchange, Peers};
+pub use pace::{Pace, Turn, Turns};
+pub use peers::{CallError, Connection, Exchange, Patience, Peers};
 pub use serve::{Call, Limits, Reply, Service, serve};
 
 use ed25519_dalek::SigningKey;
@@ -24,10 +28,6 @@ use std::time::Duration;
 
 /// The protocol's name in the TLS handshake.
 const ALPN: &[u8] = b"holdfast/1";
-/// Bytes in flight on one stream before its reader must take some.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// The same for a whole connection.
-const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The largest packet tried: 6500 was the fastest here, 8952 with segmentation offload lost 34%.
 const LARGEST_PACKET: u16 = 6500;
 /// What the kernel is asked to buffer at each socket; it may grant less.
@@ -36,8 +36,12 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const IDLE: Duration = Duration::from_secs(20);
 /// Said often enough that a quiet connection outlives [`IDLE`] and a NAT's memory.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Requests that a peer may have under way on one connection.
-const STREAMS: u32 = 64;
+/// Requests that a peer may have under way on one connection, once it has said hello.
+const STREAMS: u32 = 16;
+/// Packets of connections that are not accepted yet: they are accepted at once or refused.
+const INCOMING: usize = 256;
+/// Bytes of such packets, of one connection and of all.
+const INCOMING_BYTES: (u64, u64) = (16 << 10, 2 << 20);
 
 /// Why an end point was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +73,16 @@ pub fn node_key(key: &SigningKey) -> NodeKey {
 /// An address in use, or the operating system's refusal.
 pub fn server(identity: &SigningKey, address: SocketAddr) -> Result<Endpoint, EndpointError> {
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls::server(identity)?));
-    config.transport_config(transport());
+    let mut transport = transport();
+    // Hello first, then the rest. Whoever wants to stay connected says so itself.
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .keep_alive_interval(None);
+    config
+        .transport_config(Arc::new(transport))
+        .max_incoming(INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES.0)
+        .incoming_buffer_size_total(INCOMING_BYTES.1);
     endpoint(address, Some(config))
 }
 
@@ -113,22 +126,22 @@ fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-fn transport() -> Arc<TransportConfig> {
+fn transport() -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(LARGEST_PACKET);
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(u64::from(CONNECTION_WINDOW))
+        .stream_receive_window(VarInt::from_u32(windows::WIDE))
+        .receive_window(VarInt::from_u32(windows::NARROW))
+        .send_window(u64::from(windows::NARROW))
         .mtu_discovery_config(Some(discovery))
         .enable_segmentation_offload(true)
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None);
     if let Ok(idle) = IdleTimeout::try_from(IDLE) {
         transport.max_idle_timeout(Some(idle));
     }
-    Arc::new(transport)
+    transport
 }

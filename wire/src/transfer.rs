@@ -5,6 +5,7 @@ pub mod assist;
 pub mod fetch;
 pub mod openings;
 pub mod put;
+pub mod rebuild;
 pub mod receive;
 pub mod send;
 mod spread;
@@ -13,6 +14,7 @@ pub use assist::assist;
 pub use fetch::{FetchError, Fetcher, ShardSource};
 pub use openings::{piece_openings, send_openings};
 pub use put::{PutError, PutPlan, PutTarget, assisted_put, direct_put};
+pub use rebuild::{RebuildError, rebuild_shard};
 pub use receive::{ReceiveError, receive_shard};
 pub use send::{SendShardError, send_shard};
 
@@ -20,7 +22,7 @@ use holdfast_market_core::units::{ProviderId, ShardIndex};
 
 /// What one peer did wrong with one shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("provider {provider} (shard {shard}): {reason}")]
+#[error("provider {provider} (shard {shard}): {}{reason}", by_word_of(told_by.as_ref()))]
 pub struct PeerFault {
     /// Who.
     pub provider: ProviderId,
@@ -30,6 +32,15 @@ pub struct PeerFault {
     pub lied: bool,
     /// In one sentence.
     pub reason: String,
+    /// The assisting node that says so, where it was not seen here: it may be the one that failed,
+    /// or lies.
+    pub told_by: Option<ProviderId>,
+}
+
+fn by_word_of(assistant: Option<&ProviderId>) -> String {
+    assistant.map_or_else(String::new, |assistant| {
+        format!("by what provider {assistant} says, which assisted: ")
+    })
 }
 
 /// Faults in one line, the first few of them.

@@ -4,27 +4,34 @@
 // Several test programs use it, each a part of it.
 #![allow(dead_code)]
 
+#[path = "manner.rs"]
+mod manner;
+
+pub use manner::Manner;
+
 use bls12_381::{G1Affine, G2Affine};
 use ed25519_dalek::SigningKey;
 use holdfast_client::meter::Meter;
 use holdfast_client::put::PutOptions;
 use holdfast_client::session::Session;
 use holdfast_client::wallet::Wallet;
-use holdfast_market::ledger::Ledger;
 use holdfast_market::run::{Config, Market, init};
 use holdfast_market_core::genesis::{Balance, Genesis};
-use holdfast_market_core::message::{Body, ProviderOffer, encode};
+use holdfast_market_core::message::{Acceptance, Body, ProviderOffer, encode};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::units::{
-    Address, Amount, Blocks, DealId, PackId, Periods, ProviderId, SectorNumber, ShardIndex,
+    Address, Amount, Blocks, ByteCount, DealId, Height, NetworkId, PackId, Periods, ProviderId,
+    SectorNumber, ShardIndex,
 };
+use holdfast_node::error::NodeError;
 use holdfast_node::journal::Journal;
 use holdfast_node::placement::{Occupancy, Piece};
 use holdfast_node::room::Room;
 use holdfast_node::service::{Service, Shared};
 use holdfast_node::shards::ShardStore;
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::piece::PieceRoots;
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::ledger::{LedgerClient, Sender};
 use holdfast_wire::network::NetworkFolder;
@@ -33,8 +40,8 @@ use holdfast_wire::quic::{self, Limits, Peers, node_key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -58,19 +65,21 @@ pub struct Node {
     tasks: Vec<JoinHandle<()>>,
     closed: watch::Sender<bool>,
     assisted: Arc<AtomicU64>,
+    manner: Arc<Mutex<Manner>>,
+    address: String,
+    sender: Sender,
 }
 
 impl Node {
     /// Starts to answer, registers, and follows the ledger's height.
-    async fn start(
+    pub async fn start(
         folder: &Path,
-        ledger: &Arc<Ledger>,
+        (network, parameters): (NetworkId, Parameters),
         client: &LedgerClient,
         owner: &SigningKey,
-        sectors: u64,
+        room: Room,
     ) -> Self {
-        let network = ledger.network();
-        let parameters = ledger.genesis().parameters.clone();
+        let manner = Arc::new(Mutex::new(Manner::Honest));
         let (identity, worker) = (derived(owner, 1), derived(owner, 2));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let endpoint = quic::server(&identity, address).unwrap();
@@ -85,7 +94,7 @@ impl Node {
             price: PRICE,
             journal: Journal::open(&folder.join("node.db")).unwrap(),
             shards: ShardStore::open(&folder.join("shards")).unwrap(),
-            room: room(sectors),
+            room,
             provider: provider.clone(),
             status,
         });
@@ -94,11 +103,13 @@ impl Node {
             endpoint: endpoint.local_addr().unwrap().to_string(),
             price: PRICE,
         };
+        let offer_address = offer.endpoint.clone();
         let peers = Peers::new(identity, network).unwrap();
         let service = Service::new(shared.clone(), peers.clone(), client.clone());
         let (closed, doors) = watch::channel(false);
         let assisted = Arc::new(AtomicU64::new(0));
         let counter = assisted.clone();
+        let (manners, held) = (manner.clone(), shared.clone());
         let outer = quic::Service {
             network,
             provider,
@@ -110,6 +121,7 @@ impl Node {
             std::future::pending(),
             move |call| {
                 let (service, mut doors) = (service.clone(), doors.clone());
+                let (manner, held) = (*manners.lock().unwrap(), held.clone());
                 let waits = matches!(call.request, Request::PutShard(_));
                 if matches!(call.request, Request::AssistPut(_)) {
                     counter.fetch_add(1, Ordering::SeqCst);
@@ -119,17 +131,22 @@ impl Node {
                         // The door is never taken away while somebody stands before it.
                         let _ = doors.wait_for(|closed| !closed).await;
                     }
-                    service.handle(call).await;
+                    if let Some(call) = manner.answer(&held, call).await {
+                        service.handle(call).await;
+                    }
                 }
             },
         ));
-        let mut head = ledger.follow();
+        let follower = client.clone();
         let following = tokio::spawn(async move {
+            let mut next = Height(1);
             loop {
-                let height = head.borrow_and_update().height;
-                show_status.send_modify(|status| status.height = height);
-                if head.changed().await.is_err() {
-                    return;
+                match follower.wait(next).await {
+                    Ok(status) => {
+                        show_status.send_modify(|shown| shown.height = status.height);
+                        next = status.height.after(Blocks(1));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
             }
         });
@@ -151,7 +168,66 @@ impl Node {
             tasks: vec![serving, following],
             closed,
             assisted,
+            manner,
+            address: offer_address,
+            sender,
         }
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Lies in one way from now on.
+    pub fn behave(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    /// Accepts its deals of a pack, with the roots of its bytes or of others.
+    pub async fn accept(&self, pack: PackId, spoil: impl Fn(&mut Vec<u8>)) {
+        let mut deals = Vec::new();
+        for (deal, record) in self.shared.journal.shards().unwrap() {
+            if deal.pack != pack {
+                continue;
+            }
+            let length = record.receipt.receipt.length.0;
+            let mut bytes = std::fs::read(self.shared.shards.path(deal)).unwrap();
+            spoil(&mut bytes);
+            let levels = self.shared.parameters.piece_levels;
+            let roots = PieceRoots::compute(&*bytes, length, levels).unwrap();
+            deals.push(Acceptance {
+                shard: deal,
+                piece_roots: roots.0,
+            });
+        }
+        let body = Body::AcceptDeals {
+            provider: self.provider,
+            deals,
+        };
+        self.worker().send(body).await.unwrap();
+    }
+
+    /// Sends the worker's messages.
+    pub fn worker(&self) -> Sender {
+        Sender::new(
+            self.sender.client().clone(),
+            self.shared.network,
+            self.shared.parameters.clone(),
+            self.shared.worker.clone(),
+        )
+    }
+
+    /// Files of shards, whole or not.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(self.shared.shards.folder())
+            .unwrap()
+            .count()
+    }
+
+    /// What it may still promise.
+    pub fn free(&self) -> ByteCount {
+        self.shared.room.free()
     }
 
     /// From now on shards wait at the door.
@@ -167,6 +243,25 @@ impl Node {
     /// Shards that it has signed for.
     pub fn shards(&self) -> usize {
         self.shared.journal.shards().unwrap().len()
+    }
+
+    /// What it has signed for, and where the bytes lie.
+    pub fn shard_files(&self) -> Vec<(DealId, PathBuf)> {
+        let shards = self.shared.journal.shards().unwrap().into_iter();
+        let path = |deal| (deal, self.shared.shards.path(deal));
+        shards.map(|(deal, _)| path(deal)).collect()
+    }
+
+    /// The shards whose files it has met damaged.
+    pub fn damaged(&self) -> Vec<DealId> {
+        let damaged = self.shared.shards.damaged().into_iter();
+        damaged.map(|(deal, _)| deal).collect()
+    }
+
+    /// Has a shard again from others of its pack, as its pipeline would.
+    pub async fn rebuild(&self, client: &LedgerClient, deal: DealId) -> Result<(), NodeError> {
+        let rebuilt = holdfast_node::heal::rebuild(&self.shared, &self.peers, client, deal).await;
+        rebuilt.map(drop)
     }
 
     /// Uploads that it was asked to spread.
@@ -198,18 +293,22 @@ pub struct Network {
 impl Network {
     /// A network of so many nodes with so many sectors each, and a wallet that has [`WEALTH`].
     pub async fn start(nodes: u64, sectors: u64) -> Self {
+        // Promises, of which nobody here makes good, that no test outlives.
+        Self::promising(nodes, sectors, Blocks(1 << 20)).await
+    }
+
+    /// The same, with so many blocks for a promise, and one owner more who has no node yet.
+    pub async fn promising(nodes: u64, sectors: u64, promise: Blocks) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("network");
         let wallet = Wallet::create(&path.join("wallet"), None).unwrap();
-        let owners: Vec<_> = (0..nodes)
-            .map(|number| derived(&SigningKey::from_bytes(&[7; 32]), 10 + number))
-            .collect();
+        let owners: Vec<_> = (0..=nodes).map(owner).collect();
         let data = folder.path().join("market");
         let validator = init(&data, &mut rand::rngs::OsRng).unwrap();
-        // Quick blocks; and promises, of which nobody here makes good, that no test outlives.
+        // Quick blocks.
         let parameters = Parameters {
             block_interval_ms: 40,
-            promise: Blocks(1 << 20),
+            promise,
             classes: vec![SectorClass::Mib8],
             ..Parameters::dev()
         };
@@ -236,7 +335,8 @@ impl Network {
         let api = format!("http://{}", market.address().unwrap());
         let keys = encode(&verifying_keys).unwrap();
         NetworkFolder::create(&path, &genesis, &keys, &api, Path::new("none")).unwrap();
-        let (ledger, client) = (market.ledger(), LedgerClient::new(&api).unwrap());
+        let client = LedgerClient::new(&api).unwrap();
+        let rules = (market.ledger().network(), genesis.parameters.clone());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move { market.run(stopped).await.unwrap() });
         let mut network = Self {
@@ -245,9 +345,9 @@ impl Network {
             stop,
             folder,
         };
-        for (number, owner) in owners.iter().enumerate() {
+        for (number, owner) in owners.iter().enumerate().take(nodes as usize) {
             let at = network.path(&format!("node {number}"));
-            let node = Node::start(&at, &ledger, &client, owner, sectors).await;
+            let node = Node::start(&at, rules.clone(), &client, owner, room(sectors)).await;
             network.nodes.push(node);
         }
         network
@@ -347,6 +447,11 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Who owns the node of that number.
+pub fn owner(number: u64) -> SigningKey {
+    derived(&SigningKey::from_bytes(&[7; 32]), 10 + number)
+}
+
 fn derived(key: &SigningKey, number: u64) -> SigningKey {
     let mut hasher = blake3::Hasher::new_keyed(&key.to_bytes());
     SigningKey::from_bytes(hasher.update(&number.to_le_bytes()).finalize().as_bytes())
@@ -357,7 +462,7 @@ fn address_of(key: &SigningKey) -> Address {
 }
 
 /// Sectors of which all but the last groups are taken.
-fn room(sectors: u64) -> Room {
+pub fn room(sectors: u64) -> Room {
     let room = Room::default();
     let sectors = (0..sectors).map(|number| {
         let mut occupancy = Occupancy::empty(SectorClass::Mib8);

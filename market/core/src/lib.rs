@@ -15,6 +15,7 @@ pub mod keys;
 mod ledger;
 pub mod list;
 pub mod message;
+pub mod opening;
 pub mod parameters;
 pub mod query;
 pub mod quote;

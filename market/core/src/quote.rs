@@ -177,6 +177,16 @@ pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, U
     per_gib(economy.deal_collateral_per_gib, weight(length))
 }
 
+/// What whoever shows a fault gets of its penalty.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn finder_share(economy: &Economy, penalty: Amount) -> Result<Amount, Unpayable> {
+    let share = u128::from(economy.finder_thousandths);
+    let product = penalty.0.checked_mul(share).ok_or(Unpayable)?;
+    Ok(Amount(product / 1000))
+}
+
 /// What of a provider's collateral (and of what vests for it) nothing has locked: what it can still
 /// seal, embed and accept with. A receipt beyond this is a promise that cannot be kept.
 ///

@@ -1,6 +1,7 @@
 //! How handlers answer: JSON, or one sentence with a status.
 
 use super::Shared;
+use crate::current::Paused;
 use crate::ledger::{Ledger, LedgerError, SubmitError};
 use crate::mempool::PoolRefusal;
 use crate::store::StoreError;
@@ -15,7 +16,6 @@ use holdfast_market_core::view::ViewError;
 use holdfast_wire::ledger::ApiError;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
-use std::sync::Arc;
 
 /// JSON or a failure.
 pub type Answer<T> = Result<Json<T>, Failure>;
@@ -69,6 +69,12 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.status, Json(ApiError { error: self.error })).into_response()
+    }
+}
+
+impl From<Paused> for Failure {
+    fn from(paused: Paused) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, paused.to_string())
     }
 }
 
@@ -204,7 +210,7 @@ pub async fn blocking<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&Ledger) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let ledger = Arc::clone(&shared.ledger);
+    let ledger = shared.current.ledger()?;
     let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
     done.unwrap_or_else(|error| Err(Failure::inside(&error)))
 }

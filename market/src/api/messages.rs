@@ -19,6 +19,7 @@ pub async fn submit(
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Submitted> {
     let body = body?;
+    shared.current.takes_messages()?;
     blocking(&shared, move |ledger| {
         let message: SignedMessage = decode("signed message", &body)?;
         let id = ledger.submit(message)?;

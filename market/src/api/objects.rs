@@ -27,7 +27,7 @@ pub async fn account(
     State(shared): State<Shared>,
     Path(address): Path<String>,
 ) -> Answer<AccountView> {
-    let prefix = shared.ledger.genesis().address_prefix();
+    let prefix = shared.current.genesis().address_prefix();
     let address = match address.starts_with(prefix) {
         true => Address::from_text(&address, prefix).map_err(|e| Failure::bad(e.to_string()))?,
         false => parse("address", &address)?,

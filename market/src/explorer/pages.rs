@@ -3,6 +3,7 @@
 use super::chart::{Series, bars, lines};
 use super::show;
 use crate::api::{Failure, Shared, blocking, parse};
+use crate::current::Current;
 use crate::history;
 use crate::ledger::Ledger;
 use crate::listing;
@@ -33,17 +34,17 @@ async fn page(
 ) -> Response {
     let made = blocking(&shared, make).await;
     match made {
-        Ok((title, body)) => show::page(&shared.ledger, &title, body),
-        Err(failure) => failed(&shared.ledger, &failure),
+        Ok((title, body)) => show::page(&shared.current, &title, body),
+        Err(failure) => failed(&shared.current, &failure),
     }
 }
 
-fn failed(ledger: &Ledger, failure: &Failure) -> Response {
+fn failed(current: &Current, failure: &Failure) -> Response {
     let body = html! {
         p { (failure.sentence()) "." }
         p { a href="/" { "Back to the overview" } }
     };
-    let page = show::page(ledger, "Nothing to show", body);
+    let page = show::page(current, "Nothing to show", body);
     (failure.status(), page).into_response()
 }
 

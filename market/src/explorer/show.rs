@@ -1,5 +1,6 @@
 //! How the explorer writes things: the frame of a page, sizes, times, states in plain words.
 
+use crate::current::Current;
 use crate::ledger::Ledger;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::response::{IntoResponse, Response};
@@ -26,8 +27,8 @@ td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0
 .key-0{background:var(--a)}.key-1{background:var(--b)}.key-2{background:var(--c)}.legend{margin:.25rem 0 0;font-size:.9rem}";
 
 /// A whole page. Nothing is loaded from anywhere, and no script runs.
-pub fn page(ledger: &Ledger, title: &str, body: Markup) -> Response {
-    let name = &ledger.genesis().name;
+pub fn page(current: &Current, title: &str, body: Markup) -> Response {
+    let name = &current.genesis().name;
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -49,7 +50,7 @@ pub fn page(ledger: &Ledger, title: &str, body: Markup) -> Response {
                 }
                 main { h1 { (title) } (body) }
                 footer.quiet {
-                    "Network " code { (ledger.network()) }
+                    "Network " code { (current.network()) }
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 use super::columns::{self, Column};
 use super::{Store, StoreError};
+use crate::damage::{self, Owner, kind_of};
 use crate::ledger::{Ledger, LedgerError};
 use crate::ordering::one_block;
 use crate::testing::{Network, address};
@@ -266,4 +267,70 @@ fn killed_at_any_moment_it_keeps_every_block_that_it_acknowledged() {
         let paid = query::account(&ledger.view(), &Address([5; 32])).unwrap();
         assert_eq!(paid.balance, Amount(u128::from(head.height.0) * 3));
     }
+}
+
+/// Everything that the ledger in a copy of the network's folder holds, in words: also every block.
+fn content(network: &Network, folder: &Path) -> Result<String, String> {
+    let keys = &network.verifying_keys;
+    let ledger = Ledger::open(folder, network.genesis.clone(), keys);
+    let ledger = ledger.map_err(|error| error.to_string())?;
+    let head = ledger.head();
+    let supply = query::supply(&ledger.view()).map_err(|error| error.to_string())?;
+    let mut text = format!("{head:?} {supply:?}");
+    for height in 1..=head.height.0 {
+        let block = ledger.store().block(Height(height));
+        let outcomes = ledger.store().outcomes(Height(height));
+        let block = block.map_err(|error| error.to_string())?;
+        let outcomes = outcomes.map_err(|error| error.to_string())?;
+        text.push_str(&format!("{block:?} {outcomes:?}"));
+    }
+    Ok(text)
+}
+
+#[test]
+fn damage_to_any_file_of_the_ledger_is_refused_by_name_or_changes_nothing() {
+    let network = Network::new("flipped");
+    for _ in 0..2 {
+        // Opened again, what was in the log is in tables.
+        network.grow(&network.open(), 4);
+    }
+    let data = network.data();
+    assert_eq!(
+        damage::unknown(Owner::Market, &data),
+        [""; 0].map(Path::new)
+    );
+    // Of a copy: opening puts what the log has into tables.
+    let copy = tempfile::tempdir().unwrap();
+    damage::copy(&data, copy.path());
+    let whole = content(&network, copy.path()).unwrap();
+    let mut refused = std::collections::BTreeMap::new();
+    for file in damage::files(&data) {
+        let below = file.strip_prefix(&data).unwrap();
+        let kind = kind_of(Owner::Market, below).unwrap();
+        if !below.starts_with("ledger") && !kind.path.ends_with(".mark") {
+            continue;
+        }
+        damage::each(&data, below, 0, 12, |folder, damage| {
+            let what = format!("{}, {damage}", below.display());
+            let name = folder.to_str().unwrap();
+            let found = content(&network, folder);
+            let count: &mut u32 = refused.entry(kind.path).or_default();
+            if damage::assert_named_or_same(found, &whole, name, &what) {
+                *count += 1;
+                let again = content(&network, folder);
+                damage::assert_named_or_same(again, &whole, name, &what);
+            }
+        });
+    }
+    println!("refused: {refused:?}");
+    for kind in [
+        "ledger/*.sst",
+        "ledger/*.log",
+        "ledger/MANIFEST-*",
+        "ledger/CURRENT",
+    ] {
+        assert!(refused[kind] > 0, "{kind}: {refused:?}");
+    }
+    // Only where a folder has its name: it cannot be written anew.
+    assert_eq!(refused["ledger.mark"], 1);
 }

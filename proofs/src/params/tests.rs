@@ -107,3 +107,34 @@ fn processes_that_ask_at_once_share_one_making() {
     assert_ne!(new, keys[0]);
     assert!(Parameters::load(dir.path(), SMALL, &new).is_ok());
 }
+
+#[test]
+fn damaged_parameters_are_refused_by_name() {
+    use crate::damage;
+    let dir = folder();
+    let data = dir.path().join("params");
+    fs::create_dir(&data).unwrap();
+    let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
+    let made = Parameters::create(SMALL, &mut rng).unwrap();
+    made.save(&data).unwrap();
+    let keys: VerifyingKeys = [(SMALL, made.verifying_key())].into_iter().collect();
+    let name = format!("{SMALL}.v{CIRCUIT_VERSION}");
+    for end in ["params", "digest", "key"] {
+        let below = format!("{name}.{end}");
+        damage::each(&data, Path::new(&below), 2, 17, |folder, damage| {
+            // The key's own file is what the next network is made from, the others what a prover
+            // loads.
+            let found = if end == "key" {
+                Files::of(folder, SMALL)
+                    .key(SMALL)
+                    .map(|key| key == made.verifying_key())
+            } else {
+                let loaded = Parameters::load(folder, SMALL, &keys);
+                loaded.map(|loaded| loaded.inner == made.inner)
+            };
+            let found = found.map_err(|error| error.to_string());
+            let named = folder.to_str().unwrap();
+            damage::assert_named_or_same(found, &true, named, &damage);
+        });
+    }
+}

@@ -4,12 +4,14 @@
 #![allow(clippy::cast_possible_truncation)]
 
 use super::SealError;
+use crate::crash::crash_point;
+use crate::durable::Unfinished;
 use crate::files::{Named, beside, nodes_of, sync_parent, write_nodes};
 use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
 use crate::sector::SectorClass;
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a row.
@@ -88,8 +90,20 @@ impl LayerWriter {
         write_nodes(&mut self.writer, row).named("write", &beside(&self.path))
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), SealError> {
+    /// Finishes the file, or gives up what is written so far where `made` says that it was not all.
+    pub(crate) fn finish_if(self, made: Result<(), SealError>) -> Result<(), SealError> {
+        match made {
+            Ok(()) => self.finish(),
+            Err(error) => {
+                drop(Unfinished(&beside(&self.path)));
+                Err(error)
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<(), SealError> {
         let temporary = beside(&self.path);
+        let unfinished = Unfinished(&temporary);
         let owner = self.file.owner();
         self.hasher.update(&owner);
         let write = |writer: &mut BufWriter<File>| {
@@ -99,8 +113,12 @@ impl LayerWriter {
             writer.get_ref().sync_all()
         };
         write(&mut self.writer).named("write", &temporary)?;
+        crash_point(&format!("seal.layer-{}.written", self.file.layer));
         fs::rename(&temporary, &self.path).named("rename", &temporary)?;
-        sync_parent(&self.path)
+        unfinished.finished();
+        sync_parent(&self.path)?;
+        crash_point(&format!("seal.layer-{}.named", self.file.layer));
+        Ok(())
     }
 }
 
@@ -166,7 +184,7 @@ impl LayerReader {
     }
 }
 
-/// Reads a whole layer. False where it is missing or damaged, and so has to be made.
+/// Reads a whole layer. False where it is missing, damaged or unreadable, and so has to be made.
 pub(crate) fn read_layer(
     dir: &Path,
     file: LayerFile,
@@ -182,8 +200,7 @@ pub(crate) fn read_layer(
     };
     match read() {
         Ok(()) => Ok(true),
-        Err(SealError::Damaged { .. }) => Ok(false),
-        Err(SealError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(false),
+        Err(SealError::Damaged { .. } | SealError::Io { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

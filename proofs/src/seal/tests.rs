@@ -55,6 +55,13 @@ pub(crate) fn copy(layers: bool) -> TempDir {
     to
 }
 
+/// As before the last step of the seal: no manifest, and no copy of it.
+fn unseal(dir: &Path) {
+    for name in ["sector.json", "sector.copy.json"] {
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+}
+
 fn again(dir: &Path) -> (Result<SealCommitment, SealError>, Vec<u64>) {
     let mut reports = Vec::new();
     let result = seal(dir, CLASS, replica(), THREADS, &mut |progress| {
@@ -253,7 +260,7 @@ fn sealing_over_embedded_data_whose_manifest_is_lost_is_refused() {
 fn a_seal_that_was_cut_short_resumes_after_its_last_full_layer() {
     let dir = copy(true);
     // As a kill during layer 8 leaves it: no sector yet, a layer cut off, one still being written.
-    std::fs::remove_file(dir.path().join("sector.json")).unwrap();
+    unseal(dir.path());
     std::fs::remove_file(dir.path().join("columns")).unwrap();
     std::fs::remove_dir_all(dir.path().join("groups")).unwrap();
     let last = layer_path(dir.path(), 8);
@@ -296,7 +303,7 @@ fn a_damaged_layer_is_named_and_made_again() {
     }
     drop(changed);
     // With the manifest gone the sector is not sealed, and the layer is found out and made anew.
-    std::fs::remove_file(dir.path().join("sector.json")).unwrap();
+    unseal(dir.path());
     let (result, reports) = again(dir.path());
     assert_eq!(&result.unwrap(), sealed().commitment());
     assert_eq!(reports[7], 7 * CLASS.nodes() + 8 * STEP);
@@ -336,7 +343,7 @@ fn a_folder_of_another_replica_is_refused() {
     let dir = copy(true);
     let error = Sealed::open(dir.path(), CLASS, other).unwrap_err();
     assert!(matches!(error, SealError::OtherReplica { .. }), "{error}");
-    std::fs::remove_file(dir.path().join("sector.json")).unwrap();
+    unseal(dir.path());
     let error = seal(dir.path(), CLASS, other, THREADS, &mut |_| {}).unwrap_err();
     assert!(matches!(error, SealError::OtherReplica { .. }), "{error}");
 }

@@ -1,10 +1,14 @@
 //! `sector.json`: what the files of a sector mean.
+//!
+//! Without it nothing in the folder can be used, so it has a hash of itself and a copy beside it: a
+//! file that is damaged is put right from the other when the sector is opened.
 
 // A manifest that was read has exactly 64 groups, and a `Group` is below 64.
 #![allow(clippy::indexing_slicing)]
 
 use super::{data_path, key_path, replica_path};
-use crate::files::{Named, read_bounded, replace};
+use crate::checked;
+use crate::files::{Named, read_bounded, remove, replace};
 use crate::node::Node;
 use crate::replica::ReplicaId;
 use crate::seal::{SealCommitment, SealError};
@@ -86,19 +90,43 @@ impl Manifest {
         dir.join("sector.json")
     }
 
-    pub(crate) fn read(dir: &Path) -> Result<Self, SealError> {
-        let path = Self::path(dir);
-        let bytes = match read_bounded(&path, LONGEST) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(SealError::NotSealed { dir: dir.into() });
+    pub(crate) fn copy_path(dir: &Path) -> PathBuf {
+        dir.join("sector.copy.json")
+    }
+
+    /// Reads the manifest, or its copy where that one alone is whole, and leaves both whole.
+    pub(crate) fn open(dir: &Path) -> Result<Self, SealError> {
+        let read = Self::read(&Self::path(dir));
+        let copy = Self::read(&Self::copy_path(dir));
+        match (read, copy) {
+            (Ok(Some(manifest)), Ok(Some(copy))) if manifest == copy => Ok(manifest),
+            (Ok(Some(manifest)), _) => {
+                manifest.write_copy(dir);
+                Ok(manifest)
             }
+            // A copy that a kill left one step behind names files that are gone: it is of no use.
+            (Ok(None) | Err(_), Ok(Some(copy)))
+                if copy.files(dir).iter().all(|file| file.exists()) =>
+            {
+                copy.write_to(&Self::path(dir))?;
+                Ok(copy)
+            }
+            (Ok(None), _) => Err(SealError::NotSealed { dir: dir.into() }),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The manifest in a file; none where there is no file.
+    fn read(path: &Path) -> Result<Option<Self>, SealError> {
+        let bytes = match read_bounded(path, LONGEST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                return Err(SealError::Damaged { path });
+                return Err(SealError::Damaged { path: path.into() });
             }
-            other => other.named("read", &path)?,
+            other => other.named("read", path)?,
         };
-        serde_json::from_slice(&bytes)
-            .ok()
+        checked::without_check_or_old(&bytes)
+            .and_then(|text| serde_json::from_slice(&text).ok())
             .filter(|manifest: &Manifest| {
                 manifest.version == VERSION
                     && manifest.groups.len() == 64
@@ -107,15 +135,30 @@ impl Manifest {
                         .keys()
                         .all(|group| Group::new(*group).is_some())
             })
-            .ok_or(SealError::Damaged { path })
+            .map(Some)
+            .ok_or_else(|| SealError::Damaged { path: path.into() })
     }
 
+    /// Writes the manifest, which is the step, and then its copy.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), SealError> {
-        let path = Self::path(dir);
-        replace(&path, |writer| {
+        self.write_to(&Self::path(dir))?;
+        self.write_copy(dir);
+        Ok(())
+    }
+
+    fn write_copy(&self, dir: &Path) {
+        let copy = Self::copy_path(dir);
+        if self.write_to(&copy).is_err() {
+            // The step is taken. Without a copy the next opening makes one; an old one would lie.
+            let _ = remove(&copy);
+        }
+    }
+
+    fn write_to(&self, path: &Path) -> Result<(), SealError> {
+        replace(path, |writer| {
             let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::other);
-            text.and_then(|text| writer.write_all(&text))
-                .named("write", &path)
+            text.and_then(|text| writer.write_all(&checked::with_check(&text)))
+                .named("write", path)
         })
     }
 

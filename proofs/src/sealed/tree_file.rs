@@ -56,6 +56,21 @@ impl TreeFile {
         Ok(Opening { leaf, siblings })
     }
 
+    /// Whether the file holds the tree of `root` whole, inner nodes too.
+    pub(crate) fn check(&self, root: Node) -> Result<(), SealError> {
+        let tree = Tree::over(self.leaves(root)?);
+        let mut start = 0;
+        for level in tree.levels() {
+            if read_nodes(&self.file, &self.path, start, level.len())? != *level {
+                return Err(SealError::Damaged {
+                    path: self.path.clone(),
+                });
+            }
+            start += level.len() as u64;
+        }
+        Ok(())
+    }
+
     /// All leaves, if they hash to `root`.
     pub(crate) fn leaves(&self, root: Node) -> Result<Vec<Node>, SealError> {
         let count = 1usize << (3 * self.levels);

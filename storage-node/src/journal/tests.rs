@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
+use crate::damage::{self, Damage, Owner, kind_of};
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
@@ -164,4 +165,104 @@ fn a_damaged_entry_is_an_error_that_names_it() {
         let error = journal.outbox().unwrap_err().to_string();
         assert!(error.contains("precommit/1"), "{error}");
     });
+}
+
+/// Everything that the journal at `path` holds, in words.
+fn content(path: &Path) -> Result<String, String> {
+    let journal = Journal::open(path).map_err(|error| error.to_string())?;
+    let read = || {
+        let shards = journal.shards()?;
+        Ok::<_, NodeError>(format!("{shards:?} {:?}", journal.sectors()?))
+    };
+    read().map_err(|error| error.to_string())
+}
+
+/// The same, of a copy: opening puts what the log has into a table.
+fn content_of_copy(data: &Path) -> String {
+    let copy = tempfile::tempdir().unwrap();
+    damage::copy(data, copy.path());
+    content(&copy.path().join("node.db")).unwrap()
+}
+
+/// A data folder whose journal has tables and a log.
+fn folder_with_a_journal() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data/node.db");
+    std::fs::create_dir_all(&path).unwrap();
+    for round in 0..3 {
+        // Opened again, what was in the log is in a table.
+        step(&path, |journal| {
+            for index in 0..20 {
+                let record = shard_record(round * 20 + index);
+                journal
+                    .put_shard(deal(round * 20 + index), &record)
+                    .unwrap();
+            }
+        });
+    }
+    folder
+}
+
+#[test]
+fn damage_to_any_file_of_the_journal_is_refused_by_name_or_changes_nothing() {
+    let folder = folder_with_a_journal();
+    let data = folder.path().join("data");
+    let whole = content_of_copy(&data);
+    let mut refused = std::collections::BTreeMap::new();
+    for file in damage::files(&data) {
+        let below = file.strip_prefix(&data).unwrap();
+        let kind = kind_of(Owner::Node, below).unwrap();
+        damage::each(&data, below, 6, 11, |data, damage| {
+            let path = data.join("node.db");
+            let what = format!("{}, {damage}", below.display());
+            let count: &mut u32 = refused.entry(kind.path).or_default();
+            if damage::assert_named_or_same(content(&path), &whole, "node.db", &what) {
+                *count += 1;
+                // The first try has thrown nothing away that would let a second one pass.
+                damage::assert_named_or_same(content(&path), &whole, "node.db", &what);
+            }
+        });
+    }
+    println!("refused: {refused:?}");
+    for kind in [
+        "node.db/*.sst",
+        "node.db/*.log",
+        "node.db/MANIFEST-*",
+        "node.db/CURRENT",
+    ] {
+        assert!(refused[kind] > 0, "{kind}: {refused:?}");
+    }
+    // Only where a folder has its name: it cannot be written anew.
+    assert_eq!(refused["node.db.mark"], 1);
+}
+
+#[test]
+fn a_log_that_ends_in_half_a_write_that_nobody_was_told_of_opens_without_it() {
+    let folder = folder_with_a_journal();
+    let data = folder.path().join("data");
+    let path = data.join("node.db");
+    let whole = content_of_copy(&data);
+    // As after a power cut: the note is of the write before, and the log has half of the last.
+    let mark = std::fs::read(Watermark::path_of(&path)).unwrap();
+    step(&path, |journal| {
+        journal.put_shard(deal(200), &shard_record(200)).unwrap();
+    });
+    std::fs::write(Watermark::path_of(&path), mark).unwrap();
+    let logs = damage::files(&path);
+    let log = logs
+        .iter()
+        .rfind(|file| file.extension().is_some_and(|end| end == "log"))
+        .unwrap();
+    let length = std::fs::metadata(log).unwrap().len();
+    Damage::Cut(length - 7).apply(log);
+    assert_eq!(content(&path).unwrap(), whole);
+}
+
+#[test]
+fn a_journal_that_is_gone_is_not_begun_anew() {
+    let folder = folder_with_a_journal();
+    let path = folder.path().join("data/node.db");
+    std::fs::remove_dir_all(&path).unwrap();
+    let error = content(&path).unwrap_err();
+    assert!(error.contains("node.db"), "{error}");
 }

@@ -10,6 +10,7 @@ use holdfast_market_core::message::{Acceptance, Body};
 use holdfast_market_core::receipt::Receipt;
 use holdfast_market_core::state::{DealStatus, Demand, SectorStatus};
 use holdfast_market_core::units::{Blocks, DealId};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::piece::PieceRoots;
 use holdfast_wire::ledger::ProviderDeal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,7 @@ impl Pipeline {
         tracing::info!(shard = %deal, why, "a shard is dropped");
         // The record first: bytes without a record are removed at the next start.
         self.shared.journal.forget_shard(deal)?;
+        crash_point("node.shard.forgotten");
         self.shared.room.release(deal);
         self.shared.shards.delete(deal)
     }
@@ -139,10 +141,10 @@ impl Pipeline {
         }
         if !unhashed.is_empty() {
             let shared = self.shared.clone();
+            // One damaged file does not keep the other shards from being accepted.
             let job = move || {
-                unhashed
-                    .iter()
-                    .try_for_each(|deal| hash_piece(&shared, *deal))
+                let hashed = unhashed.iter().map(|deal| hash_piece(&shared, *deal));
+                hashed.fold(Ok(()), Result::and)
             };
             self.work
                 .start(Lane::Proof, "piece roots", view.height, job);
@@ -244,11 +246,12 @@ fn hash_piece(shared: &crate::service::Shared, deal: DealId) -> Result<(), NodeE
     let Some(record) = shared.journal.shard(deal)? else {
         return Ok(());
     };
-    shared.journal.put_shard(
-        deal,
-        &ShardRecord {
-            piece_roots: Some(roots.0),
-            ..record
-        },
-    )
+    crash_point("node.piece-roots.made");
+    let hashed = ShardRecord {
+        piece_roots: Some(roots.0),
+        ..record
+    };
+    shared.journal.put_shard(deal, &hashed)?;
+    crash_point("node.piece-roots.recorded");
+    Ok(())
 }

@@ -8,10 +8,11 @@ use crate::journal::{EmbedRecord, SectorRecord};
 use crate::sectors::SectorHandle;
 use crate::service::Shared;
 use crate::work::Lane;
-use holdfast_market_core::message::{Body, GroupRoot, ReplicaCommit};
+use holdfast_market_core::message::{Body, GroupLayout, GroupRoot, ReplicaCommit};
 use holdfast_market_core::state::{DealStatus, Embed, EmbedReplica, Sector, SectorStatus};
 use holdfast_market_core::units::{Beacon, Blocks, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::embed::{EmbeddedRoots, GroupData};
 use holdfast_proofs::node::Node;
 use holdfast_proofs::piece::{PieceShape, pack};
@@ -20,7 +21,7 @@ use holdfast_proofs::seal::SealError;
 use holdfast_proofs::sector::{Group, UNIT_DATA_BYTES, UNIT_LEVELS, UNIT_NODES};
 use holdfast_proofs::statement::Statement;
 use holdfast_proofs::tree::lanes_of_groups;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
@@ -113,6 +114,7 @@ impl Pipeline {
                 sealed
                     .finish_embed()
                     .map_err(|error| handle.error(&error))?;
+                crash_point("node.embed.finished");
                 tracing::info!(sector = %number, height = %view.height, "embedded");
             } else {
                 sealed
@@ -194,6 +196,7 @@ impl Pipeline {
         let number = sector.id.number;
         let job = move || {
             write_embed(&shared, &sector, &embed, &beacon, &handle)?;
+            crash_point("node.embed.written");
             let written = SectorRecord {
                 embed: Some(EmbedRecord {
                     committed: embed.committed,
@@ -201,7 +204,9 @@ impl Pipeline {
                 }),
                 ..record
             };
-            shared.journal.put_sector(number, &written)
+            shared.journal.put_sector(number, &written)?;
+            crash_point("node.embed.recorded");
+            Ok(())
         };
         let name = format!("embed write {number}");
         self.work.start(Lane::Proof, &name, view.height, job);
@@ -299,7 +304,10 @@ impl Pipeline {
                 }),
                 ..record
             };
-            shared.journal.put_sector(number, &proven)
+            crash_point("node.embed-proof.made");
+            shared.journal.put_sector(number, &proven)?;
+            crash_point("node.embed-proof.recorded");
+            Ok(())
         };
         let name = format!("embed proof {number}");
         self.work.start(Lane::Proof, &name, height, job);
@@ -341,18 +349,15 @@ fn write_embed(
     abandoned.map_err(|error| handle.error(&error))?;
     for group in &embed.groups {
         let layout = &group.layout;
-        let mut data = GroupData::new(sector.class, layout.group);
-        for placed in &layout.subtrees {
-            let nodes = subtree_nodes(shared, sector.id.number, placed)?;
-            data.put(u64::from(placed.unit), &nodes)
-                .map_err(|error| handle.error(&error))?;
-        }
+        let data = group_data(shared, sector, layout)?;
         // Held for one group at a time: a deadline's proof may come in between.
         let mut sealed = handle.write();
         let root = sealed.stage(data).map_err(|error| handle.error(&error))?;
         if root != group.data_root {
+            drop(sealed);
+            check_shards(shared, layout)?;
             return Err(NodeError::State(format!(
-                "the data of group {} of sector {} has another root than was accepted: a shard's file is damaged",
+                "the data of group {} of sector {} has another root than was accepted",
                 layout.group.index(),
                 sector.id
             )));
@@ -367,6 +372,37 @@ fn write_embed(
     Ok(())
 }
 
+/// The plain data of a group, from its shards' plain bytes.
+pub(crate) fn group_data(
+    shared: &Shared,
+    sector: &Sector,
+    layout: &GroupLayout,
+) -> Result<GroupData, NodeError> {
+    let mut data = GroupData::new(sector.class, layout.group);
+    for placed in &layout.subtrees {
+        let nodes = subtree_nodes(shared, sector.id.number, placed)?;
+        data.put(u64::from(placed.unit), &nodes)
+            .map_err(|error| NodeError::State(format!("sector {}: {error}", sector.id)))?;
+    }
+    Ok(data)
+}
+
+/// Reads every shard of a group against its receipt: one whose file is damaged is named.
+pub(crate) fn check_shards(shared: &Shared, layout: &GroupLayout) -> Result<(), NodeError> {
+    let deals: BTreeSet<_> = layout.subtrees.iter().map(|placed| placed.deal).collect();
+    let mut first = Ok(());
+    for deal in deals {
+        if let Some(record) = shared.journal.shard(deal)? {
+            let receipt = &record.receipt.receipt;
+            let read = shared
+                .shards
+                .read_checked(deal, receipt.root, receipt.length);
+            first = first.and(read.map(drop));
+        }
+    }
+    first
+}
+
 /// The nodes of one subtree, from its shard's plain bytes.
 fn subtree_nodes(
     shared: &Shared,
@@ -374,12 +410,7 @@ fn subtree_nodes(
     placed: &holdfast_market_core::message::PlacedSubtree,
 ) -> Result<Vec<Node>, NodeError> {
     let deal = placed.deal;
-    let path = shared.shards.path(deal);
-    let damaged = |reason: String| NodeError::Shard {
-        shard: deal,
-        path: path.clone(),
-        reason,
-    };
+    let damaged = |reason: String| shared.shards.damage(deal, reason);
     let record = shared.journal.shard(deal)?.ok_or_else(|| {
         NodeError::State(format!(
             "sector {number} is to hold shard {deal}, of which this node has no bytes"

@@ -10,16 +10,18 @@ use holdfast_market_core::message::{Body, PreCommit};
 use holdfast_market_core::state::{Provider, Sector, SectorStatus};
 use holdfast_market_core::units::{Blocks, Height, SectorId, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
+use holdfast_proofs::sector::SectorClass;
 use holdfast_proofs::statement::Statement;
 use std::num::NonZeroUsize;
 
 /// A pre-commit is sent only where its ticket will not be too old for so many blocks yet.
 const TICKET_MARGIN: Blocks = Blocks(3);
 /// Sealing takes nine times the sector on the disk, and ten leaves some for shards.
-const DISK_FACTOR: u64 = 10;
+pub(crate) const DISK_FACTOR: u64 = 10;
 
 impl Pipeline {
     /// Takes the next step of every sector that is not proven yet, and begins a new one where
@@ -31,13 +33,17 @@ impl Pipeline {
         let mut living = 0u32;
         let mut unsent = false;
         let mut highest = None;
+        let mut waits = None;
         for (number, record) in self.shared.journal.sectors()? {
             highest = Some(number);
             match view.sectors.get(&number) {
                 None => {
                     unsent = true;
                     living = living.saturating_add(1);
-                    self.until_pre_commit(view, number, record).await?;
+                    // One that waits for room keeps no other from its next step.
+                    if let Err(error) = self.until_pre_commit(view, number, record).await {
+                        waits.get_or_insert(error);
+                    }
                 }
                 Some(sector) => match sector.status {
                     SectorStatus::PreCommitted { at } => {
@@ -59,7 +65,7 @@ impl Pipeline {
         if living < self.goal.sectors && !unsent {
             self.begin_sector(view, provider, highest).await?;
         }
-        Ok(())
+        waits.map_or(Ok(()), Err)
     }
 
     /// Fixes the next sector's number and ticket; sealing starts at the next step.
@@ -69,15 +75,7 @@ impl Pipeline {
         provider: &Provider,
         highest: Option<SectorNumber>,
     ) -> Result<(), NodeError> {
-        let needed = self.goal.class.bytes().saturating_mul(DISK_FACTOR);
-        let folder = self.shared.shards.folder();
-        let free = fs4::available_space(folder).map_err(NodeError::file(folder))?;
-        if free < needed {
-            return Err(NodeError::State(format!(
-                "sealing a sector of {} needs {needed} bytes of disk for a while, and {free} are free; make room",
-                self.goal.class
-            )));
-        }
+        self.check_room(self.goal.class, 0)?;
         let after = highest.map_or(0, |number| number.0.saturating_add(1));
         let number = SectorNumber(provider.next_sector.0.max(after));
         let ticket = view.height;
@@ -93,8 +91,26 @@ impl Pipeline {
         self.sectors.remove(number)?;
         let record = SectorRecord::new(self.goal.class, ticket, replica);
         self.shared.journal.put_sector(number, &record)?;
+        crash_point("node.seal.begun");
         tracing::info!(sector = %number, ticket = %ticket, class = %self.goal.class, "sealing begins");
         self.start_seal(view.height, number, record);
+        Ok(())
+    }
+
+    /// Whether the disk has room to seal a sector, of whose files so many bytes are there already.
+    /// Without, sealing would fill it to the last byte, and nothing else could be written.
+    fn check_room(&self, class: SectorClass, there: u64) -> Result<(), NodeError> {
+        let needed = class
+            .bytes()
+            .saturating_mul(DISK_FACTOR)
+            .saturating_sub(there);
+        let folder = self.shared.shards.folder();
+        let free = fs4::available_space(folder).map_err(NodeError::file(folder))?;
+        if free < needed {
+            return Err(NodeError::State(format!(
+                "sealing a sector of {class} needs {needed} bytes of disk for a while, and {free} are free; it waits until there is room"
+            )));
+        }
         Ok(())
     }
 
@@ -116,6 +132,9 @@ impl Pipeline {
             return self.sectors.remove(number);
         }
         if !record.sealed {
+            if !sealing {
+                self.check_room(record.class, self.sectors.size(number)?)?;
+            }
             self.start_seal(view.height, number, record);
             return Ok(());
         }
@@ -167,6 +186,7 @@ impl Pipeline {
                 ..record
             };
             shared.journal.put_sector(number, &sealed)?;
+            crash_point("node.seal.recorded");
             let seconds = begun.elapsed().as_secs();
             tracing::info!(sector = %number, seconds, "sealed");
             Ok(())
@@ -217,7 +237,10 @@ impl Pipeline {
                 seal_proofs: Some(proofs),
                 ..record
             };
-            shared.journal.put_sector(number, &proven)
+            crash_point("node.seal-proof.made");
+            shared.journal.put_sector(number, &proven)?;
+            crash_point("node.seal-proof.recorded");
+            Ok(())
         };
         self.work
             .start(Lane::Proof, &format!("seal proof {number}"), height, job);
@@ -238,6 +261,7 @@ impl Pipeline {
             .read()
             .discard_layers()
             .map_err(|error| handle.error(&error))?;
+        crash_point("node.layers.discarded");
         record.discarded = true;
         record.seal_proofs = None;
         self.shared.journal.put_sector(number, &record)?;

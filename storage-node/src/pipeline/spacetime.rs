@@ -8,6 +8,7 @@ use holdfast_market_core::message::{Body, SpacetimeProof};
 use holdfast_market_core::state::{Sector, SectorStatus};
 use holdfast_market_core::units::{Blocks, Deadline, Height, Period, SectorNumber};
 use holdfast_market_core::{challenge, schedule};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId, ProofBytes, SPACETIME_CHALLENGES};
 use holdfast_proofs::statement::Statement;
 use std::collections::BTreeMap;
@@ -134,6 +135,7 @@ impl Pipeline {
                     // One sector's damage does not cost the others their deadline.
                     match prover.prove(id, (number, &handle), &statement, height) {
                         Ok(made) => {
+                            crash_point("node.spacetime.made");
                             if let Some(proof) = made.first() {
                                 let mut proofs =
                                     proofs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +190,14 @@ impl Pipeline {
         if !faulty && !near {
             return Ok(());
         }
-        let looked = {
+        let looked = if self.sectors.is_damaged(sector.id.number) {
+            // A few leaves may read right where others do not.
+            Err(NodeError::Sector {
+                number: sector.id.number,
+                path: self.sectors.path(sector.id.number),
+                reason: "files are damaged and are being put right".into(),
+            })
+        } else {
             let handle = handle.clone();
             tokio::task::spawn_blocking(move || handle.check())
                 .await

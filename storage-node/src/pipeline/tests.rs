@@ -12,6 +12,8 @@ mod http;
 mod ledger;
 mod world;
 
+mod damage;
+
 use crate::journal::SectorRecord;
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
@@ -173,6 +175,8 @@ async fn a_sector_that_cannot_be_read_is_declared_faulty_and_recovers_when_it_ca
     let groups = world.data().join("sectors/0/groups");
     let away = world.data().join("away");
     std::fs::rename(&groups, &away).unwrap();
+    // Nor can the node make them again where a file is in the way.
+    std::fs::write(&groups, "").unwrap();
     world.mine_to(Height(last.0 - 6));
     world.settle().await;
     // Nobody looks so long before the deadline.
@@ -189,8 +193,9 @@ async fn a_sector_that_cannot_be_read_is_declared_faulty_and_recovers_when_it_ca
     assert_eq!(world.node().pipeline.shared.room.free(), ByteCount(0));
     assert_eq!(world.posted(), [""; 0]);
 
+    std::fs::remove_file(&groups).unwrap();
     std::fs::rename(&away, &groups).unwrap();
-    world.settle().await;
+    world.until_posted("Recover").await;
     assert_eq!(world.posted(), ["Recover"]);
     world.mine();
     assert_eq!(world.sector().status, faulty(true));

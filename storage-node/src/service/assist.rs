@@ -2,11 +2,11 @@
 //! says who is a provider and where: a node that dialled whatever it is told would lend its line and
 //! its address to anybody.
 
-use super::Service;
+use super::{Service, TURN_TIME};
 use holdfast_market_core::message::ProviderOffer;
 use holdfast_market_core::units::{NodeKey, ProviderId};
 use holdfast_wire::ledger::{LedgerClient, LedgerError};
-use holdfast_wire::protocol::{AssistPut, PutShard, Response, ShardTarget};
+use holdfast_wire::protocol::{AssistPut, PutShard, Refusal, RefusalCode, Response, ShardTarget};
 use holdfast_wire::quic::{Body, Reply, serve::ReplyError};
 use holdfast_wire::transfer::assist;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,15 @@ impl Service {
         reply: Reply,
     ) -> Result<(), ReplyError> {
         let me = self.shared.node;
+        let shards = u32::from(put.header.n);
+        let coding = self.turns.coding.take(body.pace(), shards, TURN_TIME).await;
+        let Some(_turn) = coding else {
+            let refusal = Refusal::new(
+                RefusalCode::Busy,
+                "this node is coding as many packs as it can; ask another, or again in a moment",
+            );
+            return reply.refuse(refusal).await;
+        };
         let offers = offers(&self.ledger, me, &put.targets).await;
         let refusal = |target: &ShardTarget| refusal(target, offers.get(&target.provider));
         let local = |put: PutShard, body: Body| async move { self.put_shard(&put, body).await };

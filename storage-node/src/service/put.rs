@@ -1,20 +1,27 @@
 //! Taking shards in: checks, room, durable bytes, journal, and only then the receipt.
 
-use super::Service;
+use super::{Service, TURN_TIME};
+use crate::error::NodeError;
 use crate::journal::ShardRecord;
 use crate::placement::Piece;
-use crate::room::NoRoom;
+use crate::room::{NoRoom, Reservation};
 use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{DealId, Periods, ShardRoot};
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
 use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
 use holdfast_wire::quic::Body;
 use holdfast_wire::transfer::{ReceiveError, receive_shard};
+use std::time::Duration;
 
 /// The longest term that is promised.
 const LONGEST_TERM: Periods = Periods(1_000_000);
+
+/// A transfer that was told to give way lets go of its room in this time, looked at so often.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
+const ROOM_LOOKS: u32 = 20;
 
 /// A request that was found to be in order.
 struct Order {
@@ -35,13 +42,15 @@ impl Service {
         if let Some(receipt) = self.receipt_of(deal, put)? {
             return Ok(receipt);
         }
-        let _turn = self.transfers.try_acquire().map_err(|_| {
+        let turns = &self.turns.transfers;
+        let turn = turns.take(body.pace(), 1, TURN_TIME).await;
+        let _turn = turn.ok_or_else(|| {
             Refusal::new(
                 RefusalCode::Busy,
                 "this node is receiving as many shards as it can; ask again in a moment",
             )
         })?;
-        let reservation = self.shared.room.reserve(order.piece).map_err(|error| {
+        let reservation = self.reserve(&order.piece).await.map_err(|error| {
             let code = match error {
                 NoRoom::Full { .. } => RefusalCode::NoRoom,
                 NoRoom::Underway => RefusalCode::Busy,
@@ -61,6 +70,7 @@ impl Service {
                 }
                 error.refusal()
             })?;
+        crash_point("node.shard.received");
         let receipt = Receipt {
             pack: deal.pack,
             shard: deal.shard,
@@ -88,9 +98,30 @@ impl Service {
         let record = journalled
             .await
             .map_err(|error| self.internal(&error))?
-            .map_err(|error| self.internal(&error))?;
+            .map_err(|error| self.unwritten(&error))?;
+        crash_point("node.receipt.journalled");
         reservation.keep();
         Ok(record.receipt)
+    }
+
+    /// Sets room aside; transfers that hold room and hardly move give way, one after the other.
+    async fn reserve(&self, piece: &Piece) -> Result<Reservation, NoRoom> {
+        loop {
+            let refusal = match self.shared.room.reserve(piece.clone()) {
+                Ok(reservation) => return Ok(reservation),
+                Err(refusal) => refusal,
+            };
+            let under_way = self.turns.transfers.under_way();
+            if !self.turns.transfers.make_way() {
+                return Err(refusal);
+            }
+            for _ in 0..ROOM_LOOKS {
+                if self.turns.transfers.under_way() < under_way {
+                    break;
+                }
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+        }
     }
 
     /// Whether the request is one that this node takes.
@@ -179,6 +210,18 @@ impl Service {
                 receipt.price, receipt.term, receipt.fund_by
             ),
         ))
+    }
+
+    /// A receipt that could not be journalled is not given: full disks are said to be full.
+    fn unwritten(&self, error: &NodeError) -> Refusal {
+        if !error.is_full_disk() {
+            return self.internal(error);
+        }
+        tracing::error!(%error, "a receipt was not given");
+        Refusal::new(
+            RefusalCode::NoRoom,
+            "this node's disk is full; use another provider, or ask again when there is room",
+        )
     }
 
     /// A fault of this node: the log has the details, the asker learns that it is not theirs.

@@ -1,6 +1,6 @@
 //! Giving shards out: verified ranges, and openings under both roots.
 
-use super::{Service, Shared};
+use super::{Service, Shared, TURN_TIME};
 use crate::error::NodeError;
 use crate::journal::ShardRecord;
 use holdfast_market_core::message::PieceOpening;
@@ -15,7 +15,7 @@ use holdfast_wire::transfer::{SendShardError, send_openings, send_shard};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shards whose hashes are kept in memory: 64 bytes for each 16 KiB of them.
 const OUTBOARDS: usize = 128;
@@ -59,7 +59,9 @@ impl Service {
             Ok(()) => Ok(()),
             Err(SendShardError::Stored(error)) => {
                 self.outboards.forget(deal);
-                tracing::error!(shard = %deal, %error, "a shard's file is damaged");
+                // The stream was broken off: the asker goes to another for the rest.
+                let error = self.shared.shards.damage(deal, error.to_string());
+                tracing::error!(%error, "a shard was not sent to its end");
                 Ok(())
             }
             Err(SendShardError::Reply(error)) => Err(error),
@@ -118,11 +120,20 @@ impl Service {
                 format!("the shard has {quads} quads and none of number {beyond}"),
             ));
         }
+        let turn = self.turns.opening.take(&Arc::default(), 1, TURN_TIME).await;
+        let _turn = turn.ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::Busy,
+                "this node is opening as many shards as it can; ask again in a moment",
+            )
+        })?;
         let shared = self.shared.clone();
         let opening = tokio::task::spawn_blocking(move || {
+            let file = shared.shards.file(deal, record.receipt.receipt.length)?;
+            let outboard = checked_outboard(&shared, deal, &record, &file)?;
             get.quads
                 .iter()
-                .map(|quad| open_quad(&shared, deal, &record, *quad))
+                .map(|quad| open_checked(&shared, deal, &file, &outboard, *quad))
                 .collect::<Result<_, _>>()
         });
         opening
@@ -152,12 +163,7 @@ fn checked_outboard(
     file: &File,
 ) -> Result<Outboard, NodeError> {
     let receipt = &record.receipt.receipt;
-    let path = shared.shards.path(deal);
-    let damaged = |reason: String| NodeError::Shard {
-        shard: deal,
-        path: path.clone(),
-        reason,
-    };
+    let damaged = |reason: String| shared.shards.damage(deal, reason);
     let outboard = Outboard::compute(receipt.length, BufReader::with_capacity(1 << 18, file))
         .map_err(|error| damaged(error.to_string()))?;
     if outboard.root() != receipt.root {
@@ -180,26 +186,32 @@ pub fn open_quad(
     record: &ShardRecord,
     quad: u64,
 ) -> Result<PieceOpening, NodeError> {
-    let length = record.receipt.receipt.length;
-    let path = shared.shards.path(deal);
-    let damaged = |reason: String| NodeError::Shard {
-        shard: deal,
-        path: path.clone(),
-        reason,
-    };
-    let file = shared.shards.file(deal, length)?;
+    let file = shared.shards.file(deal, record.receipt.receipt.length)?;
     let outboard = checked_outboard(shared, deal, record, &file)?;
+    open_checked(shared, deal, &file, &outboard, quad)
+}
+
+/// The same, of a file that was found to be the receipt's.
+fn open_checked(
+    shared: &Shared,
+    deal: DealId,
+    file: &File,
+    outboard: &Outboard,
+    quad: u64,
+) -> Result<PieceOpening, NodeError> {
+    let length = outboard.length();
+    let damaged = |reason: String| shared.shards.damage(deal, reason);
     let start = quad.saturating_mul(QUAD_BYTES as u64);
     let range = ByteRange {
         start,
         end: start.saturating_add(QUAD_BYTES as u64).min(length.0),
     };
     let slice = outboard
-        .slice(&file, &[range])
+        .slice(file, &[range])
         .map_err(|error| damaged(error.to_string()))?;
     let shape = PieceShape::of(length.0, shared.parameters.piece_levels)
         .map_err(|error| damaged(error.to_string()))?;
-    // Reads from the file's start again: the hashes above moved its place.
+    // Reads from the file's start: hashing may have moved its place.
     let again = shared.shards.file(deal, length)?;
     let opening = QuadOpening::read(BufReader::with_capacity(1 << 18, again), &shape, quad)
         .map_err(|error| damaged(error.to_string()))?;

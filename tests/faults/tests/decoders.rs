@@ -5,6 +5,7 @@
 use holdfast_decoders::drive::{drive, feed, regressions};
 use holdfast_decoders::meter::{Counting, Meter};
 use holdfast_decoders::{Answer, Bounds, Decoder, Form, all, find};
+use holdfast_faults::figures::record;
 use holdfast_wire::ledger::LedgerClient;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -66,8 +67,17 @@ fn every_decoder_keeps_its_law_and_its_bounds_on_mutated_bytes() {
         failures.join("\n")
     );
     println!("{decoders} decoders, {calls} calls");
-    // figure: decoders_fuzzed
-    // figure: decoder_calls
+    if only.is_none() {
+        let each = f64::from(calls) / f64::from(decoders);
+        let conditions = format!("{each:.0} calls of each on the average, seed {number}");
+        record("decoders_fuzzed", decoders.into(), "decoders", &conditions);
+        record(
+            "decoder_calls",
+            calls.into(),
+            "calls",
+            "mutations of honest bytes, each under its bounds",
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Bodies: exactly the stated bytes, in time, read and written piece by piece.
 
+use super::pace::{GaveWay, Pace};
+use super::windows::{Wide, Width};
 use bytes::Bytes;
 use holdfast_market_core::units::ByteCount;
 use quinn::{RecvStream, SendStream, VarInt};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,6 +18,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 4 << 10;
 /// No single piece may take longer: a shard's column comes after k columns of a slow client's pack.
 const STALL: Duration = Duration::from_secs(60);
+/// A peer that takes no piece of what is sent to it in this time is left.
+const TAKE_TIME: Duration = Duration::from_secs(20);
 
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +39,18 @@ pub enum BodyError {
         /// How many bytes are missing.
         missing: u64,
     },
+    /// Others wait for its turn, and it hardly moved.
+    #[error("the body came slowly while others waited; send it again in a moment")]
+    GaveWay,
     /// The stream broke.
     #[error("the stream broke inside the body: {0}")]
     Broken(String),
+}
+
+impl From<GaveWay> for BodyError {
+    fn from(_: GaveWay) -> Self {
+        Self::GaveWay
+    }
 }
 
 /// A body as its reader sees it: from a peer, or from this process.
@@ -49,6 +63,10 @@ pub struct Body {
     rest: Bytes,
     ended: bool,
     deadline: Instant,
+    pace: Arc<Pace>,
+    // Narrow until the first piece is asked for: a body that nobody reads takes no room.
+    width: Option<Arc<Width>>,
+    wide: Option<Wide>,
 }
 
 #[derive(Debug)]
@@ -58,8 +76,17 @@ enum Source {
 }
 
 impl Body {
-    pub(crate) fn from_stream(stream: RecvStream, length: ByteCount) -> Self {
-        Self::new(Source::Stream(stream), length)
+    pub(super) fn from_stream(
+        stream: RecvStream,
+        length: ByteCount,
+        pace: Arc<Pace>,
+        width: Arc<Width>,
+    ) -> Self {
+        Self {
+            pace,
+            width: Some(width),
+            ..Self::new(Source::Stream(stream), length)
+        }
     }
 
     /// A body whose bytes come from this process: the sender is dropped after the last.
@@ -76,7 +103,15 @@ impl Body {
             rest: Bytes::new(),
             ended: false,
             deadline: Instant::now() + GRACE.saturating_add(allowance),
+            pace: Arc::default(),
+            width: None,
+            wide: None,
         }
+    }
+
+    /// How fast it comes, and what tells it to give way.
+    pub const fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// The stated length.
@@ -95,13 +130,21 @@ impl Body {
         if self.ended {
             return Ok(None);
         }
+        if let Some(width) = self.width.take() {
+            self.wide = width.widen(self.length);
+        }
         let missing = self.left;
         let until = self.deadline.min(Instant::now() + STALL);
-        let piece = tokio::time::timeout_at(until, self.source.next())
-            .await
+        let next = tokio::time::timeout_at(until, self.source.next());
+        let piece = self
+            .pace
+            .with_peer(next)
+            .await?
             .map_err(|_| BodyError::Stalled { missing })??;
+        self.pace.add(piece.as_ref().map_or(0, Bytes::len));
         match piece {
             None if missing == 0 => {
+                self.wide = None;
                 self.ended = true;
                 Ok(None)
             }
@@ -175,6 +218,9 @@ pub struct BodyWriter {
     // The reader wants no more; what follows is dropped and its answer is read.
     stopped: bool,
     finished: bool,
+    deadline: Instant,
+    pace: Arc<Pace>,
+    _wide: Option<Wide>,
 }
 
 /// Why a body was not written.
@@ -184,8 +230,11 @@ pub enum WriteError {
     #[error("the body has another length than was stated ({0} bytes to go)")]
     Length(u64),
     /// The peer takes nothing.
-    #[error("the peer took no byte for {} s", STALL.as_secs())]
+    #[error("the peer took too few bytes for {} s", TAKE_TIME.as_secs())]
     Stalled,
+    /// Others wait for its turn, and the peer hardly took any.
+    #[error("the peer took the body slowly while others waited")]
+    GaveWay,
     /// The stream broke.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -195,12 +244,21 @@ pub enum WriteError {
 pub(crate) const RESET: u32 = 1;
 
 impl BodyWriter {
-    pub(crate) fn new(stream: SendStream, length: ByteCount) -> Self {
+    pub(super) fn new(
+        stream: SendStream,
+        length: ByteCount,
+        pace: Arc<Pace>,
+        width: &Arc<Width>,
+    ) -> Self {
+        let allowance = Duration::from_secs(length.0 / SLOWEST);
         Self {
             stream,
             left: length.0,
             stopped: false,
             finished: false,
+            deadline: Instant::now() + GRACE.saturating_add(allowance),
+            pace,
+            _wide: width.widen(length.0),
         }
     }
 
@@ -221,7 +279,12 @@ impl BodyWriter {
         if self.stopped {
             return Ok(());
         }
-        match tokio::time::timeout(STALL, self.stream.write_chunk(bytes)).await {
+        let length = bytes.len();
+        let until = self.deadline.min(Instant::now() + TAKE_TIME);
+        let taking = tokio::time::timeout_at(until, self.stream.write_chunk(bytes));
+        let taken = self.pace.with_peer(taking).await;
+        self.pace.add(length);
+        match taken.map_err(|GaveWay| WriteError::GaveWay)? {
             Err(_) => Err(WriteError::Stalled),
             Ok(Ok(())) => Ok(()),
             Ok(Err(quinn::WriteError::Stopped(_))) => {

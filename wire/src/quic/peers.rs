@@ -1,6 +1,7 @@
 //! The asking side: connections to pinned peers, kept and shared, and requests over them.
 
 use super::body::{Body, BodyError, BodyWriter, WriteError};
+use super::windows::{Width, Windows};
 use super::{EndpointError, node_key, tls, transport};
 use crate::protocol::frame::{self, Frame, FrameError};
 use crate::protocol::{Hello, HelloReply, PROTOCOL_VERSION, Refusal, Request, Response};
@@ -15,16 +16,33 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// A peer that has not finished the handshake and said hello in this time is not there.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
-/// A node may sync a shard to a slow disk before it answers.
-const ANSWER_TIME: Duration = Duration::from_secs(120);
+/// Connections that have wide windows at a time.
+const WIDE: usize = 32;
 /// Connections that are kept; beyond, closed ones are forgotten first, then all.
 const KEPT: usize = 512;
 /// For so long a peer that stalled or failed is asked after the others.
 const TROUBLE: Duration = Duration::from_secs(60);
 /// An address that did not answer is not tried again before.
 const AGAIN: Duration = Duration::from_secs(3);
+
+/// How long peers may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A peer that has not finished the handshake and said hello in this time is not there.
+    pub connect: Duration,
+    /// A peer must answer in this time: a node may sync a shard to a slow disk before it does, or
+    /// wait for others that do.
+    pub answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(75),
+        }
+    }
+}
 
 /// Why a peer did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +106,8 @@ struct Shared {
     endpoint: Endpoint,
     identity: SigningKey,
     network: NetworkId,
+    patience: Patience,
+    windows: Arc<Windows>,
     kept: Mutex<HashMap<(NodeKey, String), Slot>>,
     troubled: std::sync::Mutex<HashMap<NodeKey, Instant>>,
 }
@@ -125,11 +145,25 @@ impl Peers {
     /// # Errors
     /// The operating system's refusal.
     pub fn new(identity: SigningKey, network: NetworkId) -> Result<Self, EndpointError> {
+        Self::patient(identity, network, Patience::default())
+    }
+
+    /// The same, with another patience.
+    ///
+    /// # Errors
+    /// The operating system's refusal.
+    pub fn patient(
+        identity: SigningKey,
+        network: NetworkId,
+        patience: Patience,
+    ) -> Result<Self, EndpointError> {
         Ok(Self {
             shared: Arc::new(Shared {
                 endpoint: super::client()?,
                 identity,
                 network,
+                patience,
+                windows: Windows::new(WIDE),
                 kept: Mutex::default(),
                 troubled: std::sync::Mutex::default(),
             }),
@@ -162,10 +196,11 @@ impl Peers {
         {
             return Err(unreachable(reason.clone()));
         }
-        let opened = tokio::time::timeout(CONNECT_TIME, self.open(address, node))
+        let patience = self.shared.patience.connect;
+        let opened = tokio::time::timeout(patience, self.open(address, node))
             .await
             .unwrap_or_else(|_| {
-                let seconds = CONNECT_TIME.as_secs();
+                let seconds = patience.as_secs();
                 Err(unreachable(format!("no answer in {seconds} s")))
             });
         match &opened {
@@ -232,7 +267,7 @@ impl Peers {
         };
         let crypto = tls::client(&self.shared.identity, node)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport());
+        config.transport_config(Arc::new(transport()));
         let mut reason = "the name has no address".to_owned();
         for resolved in resolve(address).await? {
             // The name is not sent and not checked: the key is.
@@ -259,9 +294,11 @@ impl Peers {
     ) -> Result<Connection, CallError> {
         let network = self.shared.network;
         let mut connection = Connection {
+            width: Width::of(inner.clone(), self.shared.windows.clone()),
             inner,
             node,
             provider: None,
+            answer_time: self.shared.patience.answer,
         };
         let hello = Request::Hello(Hello {
             network,
@@ -302,9 +339,11 @@ async fn resolve(address: &str) -> Result<Vec<SocketAddr>, CallError> {
 /// A connection to one pinned peer that has said hello.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    inner: quinn::Connection,
+    pub(super) inner: quinn::Connection,
     node: NodeKey,
     provider: Option<ProviderId>,
+    width: Arc<Width>,
+    answer_time: Duration,
 }
 
 impl Connection {
@@ -345,17 +384,25 @@ impl Connection {
             message: request,
             body,
         })?;
-        let opening = tokio::time::timeout(ANSWER_TIME, self.inner.open_bi());
-        let (mut send, receive) = opening
+        let opening = tokio::time::timeout(self.answer_time, async {
+            let (mut send, receive) = self
+                .inner
+                .open_bi()
+                .await
+                .map_err(|error| CallError::Broken(error.to_string()))?;
+            send.write_all(&header)
+                .await
+                .map_err(|error| CallError::Broken(error.to_string()))?;
+            Ok::<_, CallError>((send, receive))
+        });
+        let (send, receive) = opening
             .await
-            .map_err(|_| CallError::Slow(ANSWER_TIME))?
-            .map_err(|error| CallError::Broken(error.to_string()))?;
-        send.write_all(&header)
-            .await
-            .map_err(|error| CallError::Broken(error.to_string()))?;
+            .map_err(|_| CallError::Slow(self.answer_time))??;
         Ok(Exchange {
-            writer: BodyWriter::new(send, body),
+            writer: BodyWriter::new(send, body, Arc::default(), &self.width),
             receive,
+            width: self.width.clone(),
+            answer_time: self.answer_time,
         })
     }
 }
@@ -365,6 +412,8 @@ impl Connection {
 pub struct Exchange {
     writer: BodyWriter,
     receive: RecvStream,
+    width: Arc<Width>,
+    answer_time: Duration,
 }
 
 impl Exchange {
@@ -390,6 +439,8 @@ impl Exchange {
         let Self {
             writer,
             mut receive,
+            width,
+            answer_time,
         } = self;
         if writer.is_stopped() {
             drop(writer);
@@ -397,15 +448,18 @@ impl Exchange {
             writer.finish()?;
         }
         let frame: Frame<Response> =
-            tokio::time::timeout(ANSWER_TIME, frame::read("response", &mut receive))
+            tokio::time::timeout(answer_time, frame::read("response", &mut receive))
                 .await
-                .map_err(|_| CallError::Slow(ANSWER_TIME))??;
+                .map_err(|_| CallError::Slow(answer_time))??;
         match frame.message {
             Response::Refused(refusal) => Err(CallError::Refused(Refusal::new(
                 refusal.code,
                 refusal.sentence,
             ))),
-            response => Ok((response, Body::from_stream(receive, frame.body))),
+            response => {
+                let body = Body::from_stream(receive, frame.body, Arc::default(), width);
+                Ok((response, body))
+            }
         }
     }
 }

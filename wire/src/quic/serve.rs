@@ -1,7 +1,10 @@
 //! The answering side: accepts connections and requests within limits, and stops in order.
 
 use super::body::{Body, BodyWriter, WriteError};
-use super::tls;
+use super::doors::{Door, Doors};
+use super::pace::{Pace, Turns};
+use super::windows::{GAVE_WAY, Width, Windows};
+use super::{STREAMS, tls};
 use crate::protocol::frame::{self, Frame, FrameError};
 use crate::protocol::{HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response};
 use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
@@ -12,18 +15,29 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A request waits so long for its turn; then its asker is told to come back.
+const TURN_TIME: Duration = Duration::from_secs(20);
+/// An asker takes the answer's header in this time: there is always room for it on its way.
+const TAKE_TIME: Duration = Duration::from_secs(5);
 
 /// How much is served at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all.
+    /// Connections in all; for a further one the one that is idle longest is closed.
     pub connections: usize,
-    /// Connections of one key.
+    /// Connections from one address (one /64 of IPv6); the same holds.
+    pub connections_per_address: usize,
+    /// Connections of one key; further ones are refused.
     pub connections_per_key: usize,
-    /// Requests under way in all; further ones wait.
+    /// Requests under way in all; further ones wait, one a connection, and those that dawdle give
+    /// way to them.
     pub requests: usize,
+    /// Connections that have wide windows at a time.
+    pub wide: usize,
     /// A connection's handshake and hello, and each request's header, must be there in this time.
     pub header_time: Duration,
     /// Requests under way may go on for this long after the order to stop.
@@ -33,9 +47,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: 256,
+            connections_per_address: 64,
             connections_per_key: 8,
-            requests: 256,
+            requests: 128,
+            wide: 16,
             header_time: Duration::from_secs(10),
             stop_time: Duration::from_secs(5),
         }
@@ -72,6 +88,8 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Reply {
     stream: Option<SendStream>,
+    pace: Arc<Pace>,
+    width: Arc<Width>,
 }
 
 /// Why an answer was not sent.
@@ -121,11 +139,17 @@ impl Reply {
         let Some(mut stream) = self.stream.take() else {
             return Err(ReplyError::Gone("the stream is closed".into()));
         };
-        stream
-            .write_all(&header)
+        let taking = tokio::time::timeout(TAKE_TIME, stream.write_all(&header));
+        taking
             .await
+            .map_err(|_| ReplyError::Gone("it takes no answer".into()))?
             .map_err(|error| ReplyError::Gone(error.to_string()))?;
-        Ok(BodyWriter::new(stream, body))
+        Ok(BodyWriter::new(
+            stream,
+            body,
+            self.pace.clone(),
+            &self.width,
+        ))
     }
 }
 
@@ -149,8 +173,12 @@ pub async fn serve<H, F>(
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
+    let limits = service.limits;
     let shared = Arc::new(Shared {
-        requests: Semaphore::new(service.limits.requests),
+        // One of each connection waits at most.
+        requests: Turns::new(limits.requests, usize::MAX),
+        doors: Doors::new(limits.connections, limits.connections_per_address),
+        windows: Windows::new(limits.wide),
         keys: Mutex::default(),
         service,
     });
@@ -162,27 +190,26 @@ pub async fn serve<H, F>(
         tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
-            incoming = endpoint.accept() => match incoming {
-                None => break,
-                Some(incoming) if connections.len() >= shared.service.limits.connections => {
-                    incoming.refuse();
-                }
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { break };
                 // Half full: whoever has not shown that its address is its own shows it first, so
-                // that forged addresses take no room.
-                Some(incoming)
-                    if connections.len() >= shared.service.limits.connections / 2
-                        && incoming.may_retry() =>
-                {
+                // that forged addresses take no room and push nobody out.
+                let is_half_full = shared.doors.count() >= limits.connections / 2;
+                if is_half_full && incoming.may_retry() {
                     let _ = incoming.retry();
+                    continue;
                 }
-                Some(incoming) => {
-                    connections.spawn(connection(
-                        incoming,
-                        shared.clone(),
-                        stopped.clone(),
-                        handler.clone(),
-                    ));
-                }
+                let Some(door) = shared.doors.enter(incoming.remote_address().ip()) else {
+                    incoming.refuse();
+                    continue;
+                };
+                connections.spawn(connection(
+                    incoming,
+                    Arc::new(door),
+                    shared.clone(),
+                    stopped.clone(),
+                    handler.clone(),
+                ));
             }
         }
     }
@@ -197,7 +224,9 @@ pub async fn serve<H, F>(
 
 struct Shared {
     service: Service,
-    requests: Semaphore,
+    requests: Turns,
+    doors: Arc<Doors>,
+    windows: Arc<Windows>,
     keys: Mutex<HashMap<NodeKey, usize>>,
 }
 
@@ -239,8 +268,22 @@ impl Drop for Admission {
     }
 }
 
+/// What a connection's requests share.
+struct Line {
+    peer: NodeKey,
+    address: SocketAddr,
+    connection: quinn::Connection,
+    door: Arc<Door>,
+    width: Arc<Width>,
+    greeted: AtomicBool,
+    /// Held from a request's first byte until it has its turn: one of a connection waits in memory,
+    /// the others wait in the connection's window.
+    reading: tokio::sync::Mutex<()>,
+}
+
 async fn connection<H, F>(
     incoming: Incoming,
+    door: Arc<Door>,
     shared: Arc<Shared>,
     mut stopped: watch::Receiver<bool>,
     handler: H,
@@ -248,11 +291,15 @@ async fn connection<H, F>(
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let header_time = shared.service.limits.header_time;
+    let greet_by = Instant::now() + shared.service.limits.header_time;
     let Ok(connecting) = incoming.accept() else {
         return;
     };
-    let Ok(Ok(connection)) = tokio::time::timeout(header_time, connecting).await else {
+    let connected = tokio::select! {
+        connected = tokio::time::timeout_at(greet_by, connecting) => connected,
+        () = door.told_to_leave() => return,
+    };
+    let Ok(Ok(connection)) = connected else {
         return;
     };
     let Some(peer) = tls::peer_key(&connection) else {
@@ -263,13 +310,26 @@ async fn connection<H, F>(
         connection.close(VarInt::from_u32(2), b"too many connections of this key");
         return;
     };
-    let greeted = Arc::new(AtomicBool::new(false));
+    let line = Arc::new(Line {
+        peer,
+        address: connection.remote_address(),
+        width: Width::of(connection.clone(), shared.windows.clone()),
+        door,
+        greeted: AtomicBool::new(false),
+        reading: tokio::sync::Mutex::default(),
+        connection: connection.clone(),
+    });
     let mut requests = JoinSet::new();
     loop {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = line.door.told_to_leave() => {
+                let reason = b"another connection needs this one's room";
+                connection.close(VarInt::from_u32(GAVE_WAY), reason);
+                return;
+            }
             Some(_) = requests.join_next() => {}
-            () = tokio::time::sleep(header_time), if !greeted.load(Ordering::Acquire) && requests.is_empty() => {
+            () = tokio::time::sleep_until(greet_by), if !line.greeted.load(Ordering::Acquire) => {
                 connection.close(VarInt::from_u32(3), b"no hello");
                 return;
             }
@@ -279,8 +339,7 @@ async fn connection<H, F>(
                     send,
                     receive,
                     shared.clone(),
-                    greeted.clone(),
-                    (peer, connection.remote_address()),
+                    line.clone(),
                     handler.clone(),
                 ));
             }
@@ -293,29 +352,36 @@ async fn request<H, F>(
     send: SendStream,
     mut receive: RecvStream,
     shared: Arc<Shared>,
-    greeted: Arc<AtomicBool>,
-    (peer, address): (NodeKey, SocketAddr),
+    line: Arc<Line>,
     handler: H,
 ) where
     H: Fn(Call) -> F,
     F: Future<Output = ()>,
 {
-    let reply = Reply { stream: Some(send) };
+    let pace = Arc::new(Pace::default());
+    let reply = Reply {
+        stream: Some(send),
+        pace: pace.clone(),
+        width: line.width.clone(),
+    };
+    let reading = line.reading.lock().await;
     let service = &shared.service;
-    let reading = frame::read::<Request>("request", &mut receive);
-    let frame: Frame<Request> =
-        match tokio::time::timeout(service.limits.header_time, reading).await {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(FrameError::Io(_) | FrameError::Truncated)) | Err(_) => return,
-            Ok(Err(error)) => {
-                let refusal = Refusal::new(RefusalCode::Malformed, error.to_string());
-                let _ = reply.refuse(refusal).await;
-                return;
-            }
-        };
+    let header = frame::read::<Request>("request", &mut receive);
+    let frame: Frame<Request> = match tokio::time::timeout(service.limits.header_time, header).await
+    {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(FrameError::Io(_) | FrameError::Truncated)) | Err(_) => return,
+        Ok(Err(error)) => {
+            let refusal = Refusal::new(RefusalCode::Malformed, error.to_string());
+            let _ = reply.refuse(refusal).await;
+            return;
+        }
+    };
     if let Request::Hello(hello) = &frame.message {
         let answer = if hello.network == service.network && hello.version == PROTOCOL_VERSION {
-            greeted.store(true, Ordering::Release);
+            line.greeted.store(true, Ordering::Release);
+            line.connection
+                .set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS));
             Response::Hello(HelloReply {
                 network: service.network,
                 provider: *service.provider.borrow(),
@@ -333,7 +399,7 @@ async fn request<H, F>(
         let _ = reply.send(&answer).await;
         return;
     }
-    if !greeted.load(Ordering::Acquire) {
+    if !line.greeted.load(Ordering::Acquire) {
         let refusal = Refusal::new(
             RefusalCode::Malformed,
             "the first request of a connection is Hello",
@@ -341,14 +407,21 @@ async fn request<H, F>(
         let _ = reply.refuse(refusal).await;
         return;
     }
-    let Ok(_permit) = shared.requests.acquire().await else {
+    let Some(_turn) = shared.requests.take(&pace, 1, TURN_TIME).await else {
+        let refusal = Refusal::new(
+            RefusalCode::Busy,
+            "this node answers as many requests as it can; ask again in a moment",
+        );
+        let _ = reply.refuse(refusal).await;
         return;
     };
+    drop(reading);
+    let _busy = line.door.busy();
     handler(Call {
-        peer,
-        address,
+        peer: line.peer,
+        address: line.address,
         request: frame.message,
-        body: Body::from_stream(receive, frame.body),
+        body: Body::from_stream(receive, frame.body, pace, line.width.clone()),
         reply,
     })
     .await;

@@ -354,7 +354,7 @@ async fn a_key_has_so_many_connections_and_a_silent_one_is_closed() {
 }
 
 #[tokio::test]
-async fn a_half_full_server_still_serves_and_a_full_one_refuses() {
+async fn in_a_full_server_the_one_that_is_idle_longest_gives_way_to_a_newcomer() {
     let limits = Limits {
         connections: 2,
         ..Limits::default()
@@ -362,18 +362,121 @@ async fn a_half_full_server_still_serves_and_a_full_one_refuses() {
     let (server, _) = start(limits);
     let node = node_key(&key(1));
     let askers = [2, 3].map(|number| Peers::new(key(number), HERE).unwrap());
+    let mut connections = Vec::new();
     for peers in &askers {
         // The second is asked to show its address first, and does.
         let connection = peers.connect(&server.address, node).await.unwrap();
         connection.ask(&Request::Status).await.unwrap();
+        connections.push(connection);
     }
+    // The first is at work, so the second is the one that is idle.
+    let working = connections[0].open(&get(2), ByteCount(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let third = Peers::new(key(4), HERE).unwrap();
-    let error = third.connect(&server.address, node).await.unwrap_err();
+    let connection = third.connect(&server.address, node).await.unwrap();
+    connection.ask(&Request::Status).await.unwrap();
+    assert_eq!(working.answer().await.unwrap().0, Response::PieceOpenings);
+    let gone = |connection: &Connection| {
+        let inner = connection.inner.clone();
+        async move { tokio::time::timeout(Duration::from_secs(5), inner.closed()).await }
+    };
+    let reason = gone(&connections[1]).await.unwrap().to_string();
+    assert!(reason.contains("room"), "{reason}");
+    assert!(connections[0].is_open());
+    // It comes back, at the cost of whoever is idle longest now.
+    let again = askers[1].connect(&server.address, node).await.unwrap();
+    again.ask(&Request::Status).await.unwrap();
+    gone(&connection).await.unwrap();
+    assert!(connections[0].is_open());
+}
+
+#[tokio::test]
+async fn a_full_server_whose_connections_are_all_at_work_refuses() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let (server, _) = start(limits);
+    let node = node_key(&key(1));
+    let [first, second] = [2, 3].map(|number| Peers::new(key(number), HERE).unwrap());
+    let connection = first.connect(&server.address, node).await.unwrap();
+    let working = connection.open(&get(2), ByteCount(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = second.connect(&server.address, node).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
-    askers[0].close().await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let fourth = Peers::new(key(5), HERE).unwrap();
-    fourth.connect(&server.address, node).await.unwrap();
+    working.answer().await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_before_hello_does_not_put_off_its_hour() {
+    let limits = Limits {
+        header_time: Duration::from_millis(800),
+        ..Limits::default()
+    };
+    let (server, _) = start(limits);
+    let begun = std::time::Instant::now();
+    let silent = raw(&server.address).await;
+    // A request every now and then, none of them hello.
+    while silent.close_reason().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let _ = raw_ask(&silent, &framed(Request::Status, 0)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let reason = silent.close_reason().unwrap().to_string();
+    assert!(reason.contains("no hello"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_request_waits_for_its_turn_and_one_that_dawdles_gives_it_up() {
+    let limits = Limits {
+        requests: 1,
+        ..Limits::default()
+    };
+    let (server, _) = start(limits);
+    let node = node_key(&key(1));
+    let [slow, honest] = [2, 3].map(|number| Peers::new(key(number), HERE).unwrap());
+    let connection = slow.connect(&server.address, node).await.unwrap();
+    let mut dawdling = connection.open(&get(0), ByteCount(1000)).await.unwrap();
+    dawdling.write(Bytes::from_static(b"x")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = std::time::Instant::now();
+    let other = honest.connect(&server.address, node).await.unwrap();
+    other.ask(&Request::Status).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    dawdling.write(Bytes::from(vec![0; 999])).await.unwrap();
+    let Err(CallError::Refused(refusal)) = dawdling.answer().await else {
+        panic!("it was answered");
+    };
+    assert!(refusal.sentence.contains("slowly"), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_nobody_reads_takes_no_more_than_a_narrow_window() {
+    let (server, _) = start(Limits::default());
+    let connection = raw(&server.address).await;
+    raw_ask(&connection, &hello()).await.unwrap();
+    // Bodies of requests whose handler does not read them, on as many streams as there may be.
+    let begun = std::time::Instant::now();
+    let mut taken = 0;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let (mut send, receive) = connection.open_bi().await.unwrap();
+        send.write_all(&framed(get(2), 1 << 30)).await.unwrap();
+        let piece = [0; 4096];
+        let pause = Duration::from_millis(30);
+        while let Ok(Ok(written)) = tokio::time::timeout(pause, send.write(&piece)).await {
+            taken += written;
+        }
+        streams.push((send, receive));
+    }
+    // The first handler has not ended yet; until then nothing was given back.
+    if begun.elapsed() < Duration::from_millis(290) {
+        assert!(
+            taken <= windows::NARROW as usize,
+            "{taken} bytes were taken"
+        );
+    }
+    assert!(taken > 0);
 }
 
 #[tokio::test]

@@ -256,6 +256,7 @@ impl Shared {
             shard: candidate.source.shard,
             lied,
             reason,
+            told_by: None,
         };
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         // Segments read at once meet the same fault; it is told once.

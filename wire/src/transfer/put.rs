@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A provider has so long to make the bytes durable and to sign.
-const RECEIPT_TIME: Duration = Duration::from_secs(60);
+const RECEIPT_TIME: Duration = Duration::from_secs(45);
 /// Bytes of source that are sent at once.
 const PIECE: usize = 64 << 10;
 
@@ -121,6 +121,7 @@ impl<'a> Checked<'a> {
                 shard,
                 lied: true,
                 reason,
+                told_by: None,
             })
     }
 
@@ -185,6 +186,7 @@ impl<'a> Checked<'a> {
             shard,
             lied: false,
             reason,
+            told_by: None,
         }
     }
 }
@@ -250,11 +252,16 @@ pub async fn assisted_put(
     Ok(checked
         .targets()
         .zip(outcomes)
-        .map(|((shard, target), outcome)| match outcome {
-            ShardOutcome::Receipt(receipt) => checked.accept(shard, target, *receipt),
-            ShardOutcome::Failed(reason) => {
-                Err(checked.failed(shard, target.target.provider, reason))
-            }
+        .map(|((shard, target), outcome)| {
+            let provider = target.target.provider;
+            let accepted = match outcome {
+                ShardOutcome::Receipt(receipt) => checked.accept(shard, target, *receipt),
+                ShardOutcome::Failed(reason) => Err(checked.failed(shard, provider, reason)),
+            };
+            accepted.map_err(|fault| PeerFault {
+                told_by: (provider != assistant.provider).then_some(assistant.provider),
+                ..fault
+            })
         })
         .collect())
 }

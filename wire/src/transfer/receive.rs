@@ -5,6 +5,8 @@ use crate::protocol::{Refusal, RefusalCode};
 use crate::quic::{Body, BodyError};
 use bytes::{Buf, Bytes};
 use holdfast_market_core::units::{ByteCount, ShardRoot};
+use holdfast_proofs::crash::crash_point;
+use holdfast_proofs::durable::{above, sync_folder};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -51,6 +53,12 @@ impl ReceiveError {
     pub fn refusal(&self) -> Refusal {
         let code = match self {
             Self::Length { .. } | Self::WrongRoot { .. } | Self::Body(_) => RefusalCode::WrongBytes,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                return Refusal::new(
+                    RefusalCode::NoRoom,
+                    "the node's disk is full; use another provider, or ask again when there is room",
+                );
+            }
             // The path is nobody's business.
             Self::Io { .. } => {
                 return Refusal::new(
@@ -145,14 +153,10 @@ fn write(
         return Err(BodyError::Long.into());
     }
     tee.file.sync_all().map_err(io_error)?;
+    crash_point("shard.written");
     std::fs::rename(&part.0, path).map_err(io_error)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io_error)?;
+    crash_point("shard.named");
+    sync_folder(above(path)).map_err(io_error)?;
     Ok(outboard)
 }
 

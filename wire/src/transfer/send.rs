@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 /// Bytes that go out at once, and such pieces that wait for the line.
 const PIECE: usize = 64 << 10;
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 /// Why a shard was not sent.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,8 @@
 //! Small storage nodes on loopback: honest ones, and ones that lie in one way each.
+// Several test programs use it, each a part of it.
+#![allow(dead_code)]
+
+pub mod lies;
 
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::message::{PackHeader, PieceOpening, SigningContext};
@@ -12,7 +16,7 @@ use holdfast_wire::bao::Outboard;
 use holdfast_wire::protocol::{
     ByteRange, PutShard, Refusal, RefusalCode, Request, Response, ShardOffer, ShardTarget,
 };
-use holdfast_wire::quic::{Body, Call, Limits, Peers, Service, node_key, serve, server};
+use holdfast_wire::quic::{Body, Call, Limits, Patience, Peers, Service, node_key, serve, server};
 use holdfast_wire::transfer::{
     PutTarget, ShardSource, assist, receive_shard, send_openings, send_shard,
 };
@@ -56,6 +60,16 @@ pub enum Manner {
     OpensFewer,
     /// Has no room.
     Refuses,
+    /// Gives a receipt that it gave for another pack.
+    ReplaysAnotherPack,
+    /// Gives a receipt that it signed for another network.
+    ReplaysAnotherNetwork,
+    /// Takes the shard and never says anything.
+    SignsNothing,
+    /// Answers reads with a lie.
+    Reads(lies::Lie),
+    /// Spreads uploads dishonestly.
+    Spreads(lies::Spread),
 }
 
 pub struct Node {
@@ -199,6 +213,13 @@ async fn handle(state: Arc<State>, call: Call) {
                 let unknown = *state.unknown.lock().unwrap() == Some(target.provider);
                 unknown.then(|| format!("provider {} is not known", target.provider))
             };
+            let manner = *state.manner.lock().unwrap();
+            if let Manner::Spreads(how) = manner {
+                if let Some(response) = lies::spread(how, &state, put, body).await {
+                    let _ = reply.send(&response).await;
+                }
+                return;
+            }
             let response = match assist(&state.peers, me, put, body, refusal, local).await {
                 Ok(outcomes) => Response::Assisted(outcomes),
                 Err(refusal) => Response::Refused(refusal),
@@ -228,6 +249,10 @@ async fn handle(state: Arc<State>, call: Call) {
                 Manner::ServesAnotherLength => {
                     bytes.push(0);
                     Outboard::compute(ByteCount(bytes.len() as u64), bytes.as_slice()).unwrap()
+                }
+                Manner::Reads(lie) => {
+                    lies::read(lie, reply, bytes, outboard, &get).await;
+                    return;
                 }
                 Manner::ReadsStall => {
                     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -327,10 +352,16 @@ async fn store(state: &State, put: PutShard, body: Body) -> Result<SignedReceipt
         Manner::SignsAnotherTerm => receipt.term = Periods(6),
         Manner::PromisesTooShort => receipt.fund_by = Height(49),
         Manner::SignsWithAnotherKey => signer = key(3, 0),
+        Manner::ReplaysAnotherPack => receipt.pack = PackId([8; 32]),
+        Manner::SignsNothing => tokio::time::sleep(Duration::from_secs(120)).await,
         _ => {}
     }
+    let network = match manner {
+        Manner::ReplaysAnotherNetwork => NetworkId([2; 32]),
+        _ => NETWORK,
+    };
     let signature = SigningContext::Receipt
-        .sign(NETWORK, &signer, &receipt)
+        .sign(network, &signer, &receipt)
         .unwrap();
     Ok(SignedReceipt { receipt, signature })
 }
@@ -340,6 +371,15 @@ pub fn network(manner: impl Fn(u64) -> Manner) -> Vec<Node> {
     (0..6)
         .map(|number| Node::start(number, manner(number)))
         .collect()
+}
+
+/// A client that waits a few seconds for anybody.
+pub fn hasty_client() -> Peers {
+    let patience = Patience {
+        connect: Duration::from_secs(2),
+        answer: Duration::from_secs(4),
+    };
+    Peers::patient(key(4, 0), NETWORK, patience).unwrap()
 }
 
 pub fn client() -> Peers {

@@ -294,8 +294,7 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         let mut rest = penalty;
         if let Some(finder) = finder {
-            let share = u128::from(self.rules.parameters.economy.finder_thousandths);
-            let reward = Amount(penalty.0.checked_mul(share).ok_or(Refusal::Overflow)? / 1000);
+            let reward = quote::finder_share(&self.rules.parameters.economy, penalty)?;
             self.ledger.credit(finder, reward)?;
             rest = take(rest, reward, "a penalty")?;
         }

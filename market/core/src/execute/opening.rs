@@ -6,13 +6,12 @@ use super::deal::{refuse_deal, shape_of};
 use super::due::Due;
 use crate::ledger::take;
 use crate::message::PieceOpening;
+use crate::opening::{self, Roots, Unshown};
 use crate::refusal::{Refusal, Stop, require, require_equal, require_range};
 use crate::schedule;
-use crate::slice;
 use crate::state::{Deal, Demand};
 use crate::units::{Address, Amount, DealId};
 use crate::view::{ReadView, ViewError};
-use holdfast_proofs::piece::{OpeningError, PieceRoots, QUAD_BYTES};
 
 /// Demands that wait behind a deal's first, at most, beside the one that is added.
 const MAX_WAITING: u64 = 62;
@@ -137,37 +136,29 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     /// Whether both roots are of the same bytes here.
-    fn agrees(&self, id: &DealId, deal: &Deal, opening: &PieceOpening) -> Result<bool, Stop> {
-        require_range("the quad", opening.quad, 0, last_quad(deal))?;
+    fn agrees(&self, id: &DealId, deal: &Deal, shown: &PieceOpening) -> Result<bool, Stop> {
+        require_range("the quad", shown.quad, 0, last_quad(deal))?;
         let set = self.ledger.deal_set(&id.pack)?;
         let roots = &set.proposal.pack.shard_roots;
         let root = roots
             .get(id.shard.position())
             .ok_or_else(|| ViewError(format!("the deal set of pack {} lacks a shard", id.pack)))?;
-        let start = opening.quad.saturating_mul(QUAD_BYTES as u64);
-        let end = start.saturating_add(QUAD_BYTES as u64).min(deal.length.0);
-        let bytes = slice::verify(
-            root.as_bytes(),
-            deal.length.0,
-            &(start..end),
-            &opening.slice,
-        )
-        .map_err(|_| Refusal::Opening("the shard root"))?;
-        let mut quad = [0u8; QUAD_BYTES];
-        for (to, from) in quad.iter_mut().zip(bytes) {
-            *to = from;
-        }
         let shape = shape_of(deal.length, self.rules.parameters.piece_levels)?;
-        let piece = PieceRoots(deal.piece_roots.clone());
-        match opening.opening.verify(&shape, &piece, opening.quad) {
-            Ok(shown) => Ok(shown == quad),
-            // Under the root, but no data at all: certainly not the shard's.
-            Err(OpeningError::NotData(_)) => Ok(false),
-            Err(_) => Err(Refusal::Opening("the piece roots").into()),
-        }
+        let roots = Roots {
+            shard: *root,
+            length: deal.length,
+            piece: &deal.piece_roots,
+        };
+        opening::agrees(&roots, &shape, shown).map_err(|unshown| {
+            let root = match unshown {
+                Unshown::NoSuchQuad(_) | Unshown::Shard => "the shard root",
+                Unshown::Piece => "the piece roots",
+            };
+            Refusal::Opening(root).into()
+        })
     }
 }
 
 fn last_quad(deal: &Deal) -> u64 {
-    deal.length.0.saturating_sub(1) / QUAD_BYTES as u64
+    opening::quads(deal.length).saturating_sub(1)
 }

@@ -11,7 +11,9 @@ use holdfast_market_core::message::{Body, SignedMessage, decode};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::query;
 use holdfast_market_core::rules::{Rules, genesis_writes};
-use holdfast_market_core::units::{Address, Amount, Height, MessageId, ProviderId, TreeRoot};
+use holdfast_market_core::units::{
+    Address, Amount, Height, MessageId, PackId, ProviderId, TreeRoot,
+};
 use holdfast_market_core::view::MemoryView;
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_wire::ledger::{
@@ -190,6 +192,10 @@ impl Ledger {
                     .unwrap()
                     .unwrap(),
             }),
+            ["GET", "v1", "deal-sets", pack] => {
+                let set = query::deal_set(&self.view, &PackId(bytes(pack)));
+                json(&set.unwrap().unwrap())
+            }
             ["GET", "v1", "providers"] => {
                 json(&query::providers(&self.view, None, usize::MAX).unwrap())
             }

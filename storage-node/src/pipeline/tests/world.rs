@@ -143,6 +143,17 @@ impl World {
         self.node = Some(Node::open(config).unwrap());
     }
 
+    /// Lets the node answer over QUIC from now on. It is not to be killed after that: what it answers
+    /// with holds its journal.
+    pub fn serve(&mut self) {
+        let (never, stop) = tokio::sync::watch::channel(false);
+        let serving = self.node().serving(stop);
+        tokio::spawn(async move {
+            serving.await;
+            drop(never);
+        });
+    }
+
     /// As a SIGKILL between two steps: nobody is told, and what is not on the disk is gone.
     pub fn kill(&mut self) {
         self.node = None;
@@ -172,7 +183,7 @@ impl World {
             node.pipeline.tick(height).await;
             let work = node.pipeline.work.clone();
             let busy = || {
-                let lanes = [Lane::Seal, Lane::Proof, Lane::Deadline];
+                let lanes = [Lane::Seal, Lane::Proof, Lane::Deadline, Lane::Heal];
                 lanes.into_iter().any(|lane| work.running(lane).is_some())
             };
             // A job that ended in the meantime has left its sign.
@@ -339,6 +350,11 @@ impl World {
 
     pub fn deal(&self, id: DealId) -> Deal {
         query::deal(&self.ledger().view, &id).unwrap().unwrap()
+    }
+
+    /// What the node says that it has put right, so far.
+    pub fn healed(&mut self) -> Vec<String> {
+        self.node().pipeline.healed.list()
     }
 
     pub fn trouble(&mut self, step: &str) -> String {

@@ -1,0 +1,287 @@
+//! Providers that sign and do not keep it, seen by whoever stores, reads and checks.
+
+use crate::met;
+use crate::network::{Manner, Network, get, noise, options, put};
+use holdfast_client::check::{Checked, Done, Finding, check, demand, deposit};
+use holdfast_client::meter::Meter;
+use holdfast_client::put::Stored;
+use holdfast_client::session::Session;
+use holdfast_market_core::quote::{deal_collateral, finder_share};
+use holdfast_market_core::state::{Deal, DealStatus};
+use holdfast_market_core::units::{Amount, Blocks, Height, PackId};
+
+/// Blocks in which a promise is to be kept: long enough for a put on a slow machine.
+const PROMISE: Blocks = Blocks(250);
+/// The node that lies.
+const LIAR: usize = 2;
+
+async fn stored(network: &Network, session: &Session) -> Stored {
+    let file = network.path("file");
+    std::fs::write(&file, noise(7, 200_000)).unwrap();
+    put(session, &file, &options("file", false)).await.unwrap()
+}
+
+async fn checked(session: &Session) -> Checked {
+    let catalogue = holdfast_client::published::current(session).await.unwrap();
+    let record = holdfast_client::get::find(&catalogue, "file").unwrap();
+    check(session, record, 8, &Meter::hidden()).await.unwrap()
+}
+
+async fn deals(session: &Session, pack: PackId) -> Vec<Deal> {
+    session.ledger().deal_set(pack).await.unwrap().deals
+}
+
+async fn wait_for(session: &Session, height: Height) {
+    session.ledger().wait_until(height).await.unwrap();
+}
+
+/// The shards of the liar, and that all others are in order.
+fn of_the_liar(network: &Network, checked: &Checked) -> Vec<holdfast_client::check::CheckedShard> {
+    let liar = network.nodes[LIAR].provider;
+    let (its, others): (Vec<_>, Vec<_>) = checked
+        .shards
+        .iter()
+        .cloned()
+        .partition(|shard| shard.provider == liar);
+    for shard in others {
+        assert!(shard.finding.is_in_order(), "{shard:?}");
+    }
+    assert!(!its.is_empty());
+    its
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_provider_that_signs_and_drops_is_read_around_named_and_claimed_from() {
+    let network = Network::promising(6, 8, PROMISE).await;
+    let session = network.session();
+    let stored = stored(&network, &session).await;
+    let pack = stored.packs[0].pack;
+    let at = stored.packs[0].height;
+    // The others accept; embedding is not part of this network, and so each of them is behind too
+    // when the promise falls due.
+    for (number, node) in network.nodes.iter().enumerate() {
+        if number != LIAR {
+            node.accept(pack, |_| {}).await;
+        }
+    }
+    network.nodes[LIAR].behave(Manner::Dropped);
+    // Reading goes around it.
+    let back = get(&session, "file", &network.path("back")).await;
+    assert!(std::fs::read(back).unwrap() == noise(7, 200_000));
+    // A check says so, and nobody can be claimed from before the time.
+    let before = checked(&session).await;
+    for shard in of_the_liar(&network, &before) {
+        assert_eq!(shard.finding, Finding::Unopened);
+        assert!(shard.words.contains("no such shard"), "{}", shard.words);
+        assert_eq!(shard.done, None);
+    }
+    wait_for(&session, at.after(PROMISE)).await;
+    let account = session.ledger().account(session.address()).await.unwrap();
+    let liar = network.nodes[LIAR].provider;
+    let held = session.ledger().provider(liar).await.unwrap();
+    let after = checked(&session).await;
+    for shard in &after.shards {
+        assert_eq!(shard.finding, Finding::Broken, "{shard:?}");
+        assert!(
+            matches!(shard.done, Some(Done::PromiseClaimed { .. })),
+            "{shard:?}"
+        );
+    }
+    // What was never accepted pays what accepting would have locked; a tenth is the finder's, and
+    // the escrow is back with who paid it.
+    let deals = deals(&session, pack).await;
+    let economy = &session.parameters().economy;
+    let penalty = deal_collateral(economy, deals[0].length).unwrap();
+    let fined = session.ledger().provider(liar).await.unwrap();
+    assert_eq!(held.collateral.0 - fined.collateral.0, penalty.0);
+    let reward = finder_share(economy, penalty).unwrap();
+    let done = of_the_liar_any(&network, &after);
+    assert!(matches!(done, Done::PromiseClaimed { reward: told, .. } if told == reward));
+    for deal in &deals {
+        assert_eq!(deal.status, DealStatus::Broken { claimed: true });
+        assert_eq!(deal.escrow, Amount::ZERO);
+    }
+    let now = session.ledger().account(session.address()).await.unwrap();
+    assert!(now.balance.0 + Amount::hold(1).0 > account.balance.0);
+    // Claimed once: a second look finds nothing more to do.
+    let again = checked(&session).await;
+    assert_eq!(again.found(), 0, "{again:?}");
+    met("a provider that signs and drops");
+    session.close().await;
+}
+
+fn of_the_liar_any(network: &Network, checked: &Checked) -> Done {
+    let liar = network.nodes[LIAR].provider;
+    let mut its = checked.shards.iter().filter(|one| one.provider == liar);
+    its.next().unwrap().done.clone().unwrap()
+}
+
+/// Another file of the same length: every quad of it is another.
+fn others(bytes: &mut Vec<u8>) {
+    for byte in bytes {
+        *byte ^= 0x2a;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn wrong_piece_roots_are_found_by_sampling_and_fined() {
+    let network = Network::promising(6, 8, Blocks(1 << 20)).await;
+    let session = network.session();
+    let stored = stored(&network, &session).await;
+    let pack = stored.packs[0].pack;
+    for (number, node) in network.nodes.iter().enumerate() {
+        if number == LIAR {
+            node.accept(pack, others).await;
+        } else {
+            node.accept(pack, |_| {}).await;
+        }
+    }
+    network.nodes[LIAR].behave(Manner::OpensAsStated(others));
+    let liar = network.nodes[LIAR].provider;
+    let its = |deals: Vec<Deal>| {
+        deals
+            .into_iter()
+            .find(|deal| deal.provider == liar)
+            .unwrap()
+    };
+    let before = its(deals(&session, pack).await);
+    let held = session.ledger().provider(liar).await.unwrap();
+    let account = session.ledger().account(session.address()).await.unwrap();
+    assert!(before.locked > Amount::ZERO);
+    let found = checked(&session).await;
+    let shards = of_the_liar(&network, &found);
+    assert_eq!(found.found(), shards.len());
+    let reward = finder_share(&session.parameters().economy, before.locked).unwrap();
+    for shard in shards {
+        assert_eq!(shard.finding, Finding::Fraud, "{shard:?}");
+        let Some(Done::FraudShown {
+            reward: told,
+            refund,
+            ..
+        }) = shard.done
+        else {
+            panic!("{shard:?}");
+        };
+        assert_eq!((told, refund), (reward, before.escrow));
+    }
+    // Its collateral for the deal goes, the deal fails, its escrow returns, and the finder is paid.
+    let after = its(deals(&session, pack).await);
+    assert!(
+        matches!(after.status, DealStatus::Failed { .. }),
+        "{after:?}"
+    );
+    assert_eq!((after.locked, after.escrow), (Amount::ZERO, Amount::ZERO));
+    let fined = session.ledger().provider(liar).await.unwrap();
+    assert_eq!(held.collateral.0 - fined.collateral.0, before.locked.0);
+    assert_eq!(fined.record.frauds, 1);
+    let now = session.ledger().account(session.address()).await.unwrap();
+    let gained = now.balance.0 + Amount::hold(1).0 / 10;
+    assert!(gained > account.balance.0 + reward.0 + before.escrow.0);
+    // The object is still there, from the others.
+    let back = get(&session, "file", &network.path("back")).await;
+    assert!(std::fs::read(back).unwrap() == noise(7, 200_000));
+    met("a provider that accepts with wrong piece roots");
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
+    let network = Network::promising(6, 8, Blocks(1 << 20)).await;
+    let session = network.session();
+    let stored = stored(&network, &session).await;
+    let pack = stored.packs[0].pack;
+    for node in &network.nodes {
+        node.accept(pack, |_| {}).await;
+    }
+    let liar = network.nodes[LIAR].provider;
+    for (manner, words) in [
+        (Manner::RefusesToOpen, "it refuses: "),
+        (Manner::OpensRubbish, "is worthless: "),
+        (Manner::OpensSilently, "it gave no answer in"),
+    ] {
+        network.nodes[LIAR].behave(manner);
+        let found = checked(&session).await;
+        for shard in of_the_liar(&network, &found) {
+            assert_eq!(shard.finding, Finding::Unopened, "{shard:?}");
+            assert!(shard.words.contains(words), "{manner:?}: {}", shard.words);
+        }
+        met(format!("a provider asked for openings: {manner:?}"));
+    }
+    network.nodes[LIAR].behave(Manner::RefusesToOpen);
+    let mut found = checked(&session).await;
+    assert_eq!(found.unopened(), 1);
+    let before = session.ledger().account(session.address()).await.unwrap();
+    demand(&session, &mut found, &Meter::hidden())
+        .await
+        .unwrap();
+    assert_eq!(found.unopened(), 0);
+    let Done::OpeningDemanded {
+        deposit: taken,
+        due,
+        ..
+    } = of_the_liar_any(&network, &found)
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!(taken, deposit(&session));
+    let after = session.ledger().account(session.address()).await.unwrap();
+    assert!(before.balance.0 - after.balance.0 >= taken.0);
+    wait_for(&session, due.after(Blocks(2))).await;
+    let failed = deals(&session, pack).await;
+    let failed = failed.iter().find(|deal| deal.provider == liar).unwrap();
+    assert!(
+        matches!(failed.status, DealStatus::Failed { .. }),
+        "{failed:?}"
+    );
+    let now = session.ledger().account(session.address()).await.unwrap();
+    assert!(now.balance.0 > after.balance.0 + taken.0);
+    met("a provider that is silent on the ledger");
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_put_by_way_of_an_assistant_that_lies_is_stored_all_the_same_and_says_who_lied() {
+    for manner in [Manner::SpreadsNothing, Manner::HangsUp] {
+        let network = Network::start(6, 8).await;
+        let session = network.session();
+        for node in &network.nodes {
+            node.behave(manner);
+        }
+        let stored = stored(&network, &session).await;
+        assert!(!stored.around.is_empty());
+        for fault in &stored.around {
+            assert!(fault.contains("assist"), "{fault}");
+        }
+        let back = get(&session, "file", &network.path("back")).await;
+        assert!(std::fs::read(back).unwrap() == noise(7, 200_000));
+        met(format!("an assistant in a put: {manner:?}"));
+        session.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_get_says_who_sent_something_else() {
+    let network = Network::start(6, 8).await;
+    let session = network.session();
+    stored(&network, &session).await;
+    for node in &network.nodes[..3] {
+        node.behave(Manner::ReadsRubbish);
+    }
+    let catalogue = holdfast_client::published::current(&session).await.unwrap();
+    let record = holdfast_client::get::find(&catalogue, "file").unwrap();
+    let to = network.path("back");
+    let got = holdfast_client::get::get(&session, record, &to, false, &Meter::hidden()).await;
+    let got = got.unwrap();
+    assert!(std::fs::read(&got.path).unwrap() == noise(7, 200_000));
+    assert!(!got.around.is_empty());
+    let liars: Vec<String> = network.nodes[..3]
+        .iter()
+        .map(|node| format!("provider {} ", node.provider))
+        .collect();
+    for fault in &got.around {
+        assert!(liars.iter().any(|liar| fault.starts_with(liar)), "{fault}");
+        assert!(fault.contains("it says that the shard has"), "{fault}");
+    }
+    met("a provider whose answers to a get are rubbish");
+    session.close().await;
+}
