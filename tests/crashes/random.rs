@@ -4,7 +4,7 @@
 //! lies and strangers before every door beside.
 
 use super::state::{
-    all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once,
+    all_active, audit_passes, comes_back, nobody_paid_for_it, promises_were_kept, said_once,
 };
 use super::trouble::Trouble;
 use super::{alone, binary, long, noise};
@@ -107,14 +107,8 @@ impl Client {
 
     fn begin(&mut self) {
         let source = self.source(self.stored.len());
-        let words = [
-            "put",
-            "--data-shards",
-            "2",
-            "--total-shards",
-            "3",
-            "--network",
-        ];
+        let (k, n) = (&*self.code.0, &*self.code.1);
+        let words = ["put", "--data-shards", k, "--total-shards", n, "--network"];
         let mut arguments: Vec<OsString> = words.map(OsString::from).to_vec();
         arguments.extend([self.network.clone().into(), source.clone().into()]);
         let running = Running::begin(binary(), &arguments, &self.environment);
@@ -275,10 +269,6 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
         "random_kills",
         kills as f64,
         "kills",
-        &format!(
-            "in {} s from seed {seed}, {} files stored, {lost} bytes lost",
-            STORM.as_secs(),
-            client.stored.len()
-        ),
+        &conditions,
     );
 }

@@ -4,15 +4,20 @@ use crate::meter::{Meter, Taken};
 use crate::mutate::Mutator;
 use crate::{Answer, Bounds, Decoder};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The stack that a decoder has: a quarter of what a thread of the runtime has.
 pub const STACK: usize = 512 << 10;
 /// The longest input that a failure prints whole.
 const PRINTED: usize = 4 << 10;
+/// A call that does not end in this time never will, and the process is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What came of a decoder's calls.
 #[derive(Clone, Debug)]
@@ -61,7 +66,7 @@ impl std::fmt::Display for Failure {
 ///
 /// # Errors
 /// A panic (a broken law is one), or a bound that was broken.
-pub fn call(meter: &Meter, decoder: &Decoder, input: &[u8]) -> Result<(Answer, Taken), String> {
+fn call(meter: &Meter, decoder: &Decoder, input: &[u8]) -> Result<(Answer, Taken), String> {
     let (answer, taken) =
         meter.measure(|| catch_unwind(AssertUnwindSafe(|| (decoder.decode)(input))));
     let answer = answer.map_err(|panic| {
@@ -95,8 +100,86 @@ pub fn call(meter: &Meter, decoder: &Decoder, input: &[u8]) -> Result<(Answer, T
     Ok((answer, taken))
 }
 
+/// The file in which the input of the call under way lies, so that one which ends the whole process
+/// is known: its length in eight bytes, then the input. It is never cut, because that waits for the
+/// disk.
+struct Last {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl Last {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: fs::File::create(path)?,
+        })
+    }
+
+    fn keep(&self, input: &[u8]) -> io::Result<()> {
+        let length = input.len() as u64;
+        self.file
+            .write_all_at(&[&length.to_le_bytes(), input].concat(), 0)
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        // It is of use only after a process that died.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Gives the process up where no call ends for long: a thread cannot be stopped.
+struct Watchdog(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+
+impl Watchdog {
+    fn start(name: &'static str, path: PathBuf) -> Self {
+        let (alive, signs) = mpsc::channel();
+        let watch = move || {
+            let mut sign = Ok(());
+            while sign.is_ok() {
+                sign = signs.recv_timeout(PATIENCE);
+            }
+            if sign == Err(RecvTimeoutError::Timeout) {
+                let input = path.display();
+                // Past the test's capture, which a process that aborts never shows.
+                let _ = writeln!(
+                    io::stderr(),
+                    "{name} did not end in {PATIENCE:?}; its input lies in {input}"
+                );
+                std::process::abort()
+            }
+        };
+        Self(Some((alive, std::thread::spawn(watch))))
+    }
+
+    fn alive(&self) {
+        if let Some((alive, _)) = &self.0 {
+            let _ = alive.send(());
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        if let Some((alive, thread)) = self.0.take() {
+            drop(alive);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Calls `decoder` with one input, for those who make inputs of their own.
+///
+/// # Errors
+/// A panic, or a bound that was broken.
+pub fn check(decoder: &Decoder, input: &[u8]) -> Result<Answer, String> {
+    call(&Meter::take(), decoder, input).map(|(answer, _)| answer)
+}
+
 /// Calls `decoder` with so many mutations of its seeds, on a thread with a stack of [`STACK`]. The
-/// input of the call under way lies in `last`, so that one which ends the whole process is known.
+/// input of the call under way lies in `last`.
 pub fn drive(decoder: &Decoder, number: u64, calls: u32, last: &Path) -> Report {
     let decoder = *decoder;
     let last = last.to_owned();
@@ -104,6 +187,8 @@ pub fn drive(decoder: &Decoder, number: u64, calls: u32, last: &Path) -> Report 
         let name = blake3::hash(decoder.name.as_bytes());
         let name = u64::from_le_bytes(*name.as_bytes().first_chunk().unwrap());
         let mut mutator = Mutator::new(number ^ name, decoder.form, (decoder.seeds)());
+        let kept = Last::create(&last).unwrap();
+        let watchdog = Watchdog::start(decoder.name, last);
         let meter = Meter::take();
         let mut report = Report {
             name: decoder.name,
@@ -115,7 +200,8 @@ pub fn drive(decoder: &Decoder, number: u64, calls: u32, last: &Path) -> Report 
         };
         while report.calls < calls && report.failure.is_none() {
             let input = mutator.next_input();
-            fs::write(&last, &input).unwrap();
+            kept.keep(&input).unwrap();
+            watchdog.alive();
             report.calls += 1;
             match call(&meter, &decoder, &input) {
                 Ok((answer, taken)) => {
@@ -126,13 +212,29 @@ pub fn drive(decoder: &Decoder, number: u64, calls: u32, last: &Path) -> Report 
                 Err(what) => report.failure = Some(Failure { what, input }),
             }
         }
-        let _ = fs::remove_file(&last);
         report
     })
 }
 
+/// Calls `decoder` with these inputs, as [`drive`] does; gives each answer.
+pub fn feed(decoder: &Decoder, inputs: Vec<Vec<u8>>, last: &Path) -> Vec<Result<Answer, String>> {
+    let decoder = *decoder;
+    let last = last.to_owned();
+    on_small_stack(move || {
+        let kept = Last::create(&last).unwrap();
+        let watchdog = Watchdog::start(decoder.name, last);
+        let meter = Meter::take();
+        let answers = inputs.iter().map(|input| {
+            kept.keep(input).unwrap();
+            watchdog.alive();
+            call(&meter, &decoder, input).map(|(answer, _)| answer)
+        });
+        answers.collect()
+    })
+}
+
 /// Runs `work` on a thread with a stack of [`STACK`].
-pub fn on_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+fn on_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(work);
     match thread.unwrap().join() {
         Ok(result) => result,

@@ -3,6 +3,7 @@
 use crate::read::{encoded, usual};
 use crate::{Answer, Decoder, FEW_CALLS, Form, proofs, sample, wire};
 use holdfast_market_core::message::encode;
+use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_testnet::Testnet;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
 use holdfast_wire::keys::{KeyFile, KeyFileError};
@@ -175,13 +176,13 @@ const RECORD: &str = r#"{
 fn testnet_record(bytes: &[u8]) -> Answer {
     let folder = folder("testnet-record");
     let path = folder.join("testnet.json");
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, with_check(bytes)).unwrap();
     match Testnet::open(&folder) {
         Err(_) => Answer::Refused,
         Ok(testnet) => {
             testnet.record().write(&folder).unwrap();
-            let written: serde_json::Value =
-                serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let written = without_check(&std::fs::read(&path).unwrap()).unwrap();
+            let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
             let said: serde_json::Value = serde_json::from_slice(bytes).unwrap();
             assert_eq!(written, said);
             Answer::Read

@@ -21,6 +21,7 @@ mod answers;
 mod client;
 mod files;
 mod ledger;
+mod points;
 mod proofs;
 mod read;
 mod sample;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<Decoder> {
     let mut all = [
         ledger::decoders(),
         proofs::decoders(),
+        points::decoders(),
         wire::decoders(),
         answers::decoders(),
         client::decoders(),

@@ -333,8 +333,41 @@ impl Mutator {
         bytes.splice(list.start..list.body, head);
     }
 
+    /// Changes a list or an object of a JSON text.
+    fn change_brackets(&mut self, bytes: &mut Vec<u8>) {
+        let brackets = brackets(bytes);
+        let Some(span) = brackets.choose(&mut self.random).cloned() else {
+            return self.change_bytes(bytes);
+        };
+        let old = bytes[span.clone()].to_vec();
+        let other = brackets.choose(&mut self.random).cloned().unwrap_or(0..0);
+        let new = match self.random.gen_range(0..8) {
+            // A field that nobody knows, a field twice, an element twice.
+            0 | 1 if old.starts_with(b"{") => {
+                let field = match self.random.r#gen() {
+                    true => b"\"x\":1,".to_vec(),
+                    false => old[1..]
+                        .iter()
+                        .position(|byte| *byte == b',')
+                        .map_or(vec![], |comma| old[1..=comma + 1].to_vec()),
+                };
+                [b"{", field.as_slice(), &old[1..]].concat()
+            }
+            0..=2 => [old.as_slice(), b",", &old].concat(),
+            3 => b"[]".to_vec(),
+            4 => b"{}".to_vec(),
+            5 => b"null".to_vec(),
+            6 => bytes[other].to_vec(),
+            _ => [b"[", old.as_slice(), b"]"].concat(),
+        };
+        bytes.splice(span, new);
+    }
+
     /// Changes one word of a text.
     fn change_text(&mut self, bytes: &mut Vec<u8>) {
+        if self.form == Form::Json && self.random.gen_bool(0.4) {
+            return self.change_brackets(bytes);
+        }
         let words = words(bytes);
         let word = WORDS[self.random.gen_range(0..WORDS.len())].as_bytes();
         let Some(span) = words.choose(&mut self.random).cloned() else {
@@ -360,6 +393,24 @@ impl Mutator {
         };
         bytes.splice(span, new);
     }
+}
+
+/// Where the lists and objects of a JSON text lie.
+fn brackets(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut found, mut open) = (Vec::new(), Vec::new());
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        match (quoted, byte) {
+            _ if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => quoted = !quoted,
+            (false, b'[' | b'{') => open.push(at),
+            (false, b']' | b'}') => found.extend(open.pop().map(|start| start..at + 1)),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Where the words of a text lie: runs of letters and digits.

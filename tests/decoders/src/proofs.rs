@@ -47,13 +47,17 @@ pub(crate) fn decoders() -> Vec<Decoder> {
                 nodes(&pack(&[0xff; 127])),
             ]
         }),
-        usual("piece-shape", Form::Bytes, piece_shape, || {
-            [(50_000, 4), (1, 3), (16_256, 8), (34_091_302_912u64, 8)]
-                .map(|(length, levels): (u64, u32)| {
-                    [&length.to_le_bytes()[..], &levels.to_le_bytes()].concat()
-                })
-                .into()
-        }),
+        // A piece of 32 GiB in the smallest subtrees there are has two million of them.
+        Decoder {
+            bounds: Bounds::HEAVY,
+            ..usual("piece-shape", Form::Bytes, piece_shape, || {
+                [(50_000, 4), (1, 3), (16_256, 8), (34_091_302_912u64, 8)]
+                    .map(|(length, levels): (u64, u32)| {
+                        [&length.to_le_bytes()[..], &levels.to_le_bytes()].concat()
+                    })
+                    .into()
+            })
+        },
         usual("verifying-keys", Form::Cbor, verifying_keys, || {
             vec![encode(made_keys()).unwrap(), encode(&few_keys()).unwrap()]
         }),
@@ -98,7 +102,7 @@ fn nodes(nodes: &[Node]) -> Vec<u8> {
 }
 
 /// Both libraries and our own comparison agree on what is an element.
-fn node(bytes: &[u8]) -> Answer {
+pub(crate) fn node(bytes: &[u8]) -> Answer {
     let Ok(bytes) = <[u8; 32]>::try_from(bytes) else {
         return Answer::Refused;
     };
@@ -408,6 +412,8 @@ fn sector_manifest(bytes: &[u8]) -> Answer {
     let folder = files::folder("sector-manifest");
     let path = folder.join("sector.json");
     std::fs::write(&path, bytes).unwrap();
+    // What the last call left is not asked instead.
+    let _ = std::fs::remove_file(folder.join("sector.copy.json"));
     match Sealed::open(&folder, sample::CLASS, ReplicaId(sample::node(3))) {
         Err(SealError::Damaged { path: damaged }) if damaged == path => Answer::Refused,
         Ok(_) => panic!("a sector without files was opened"),

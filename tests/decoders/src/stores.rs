@@ -15,6 +15,7 @@ use holdfast_market_core::quote;
 use holdfast_market_core::units::*;
 use holdfast_node::journal::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 use holdfast_node::report::NodeReport;
+use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::replica::ReplicaId;
 use hyper::service::Service;
@@ -133,7 +134,7 @@ const REPORT: &str = r#"{
 /// A report is for eyes; whatever it is, it is shown or refused.
 fn node_report(bytes: &[u8]) -> Answer {
     let path = files::folder("node-report").join("status.json");
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, with_check(bytes)).unwrap();
     match NodeReport::read(&path) {
         Err(_) => Answer::Refused,
         Ok(_) => answer(Some(json::<NodeReport>(bytes).expect("it was read"))),
@@ -198,7 +199,7 @@ fn honest_key() -> &'static [u8] {
         let folder = files::folder("honest-key");
         let mut random = rand_chacha::ChaCha20Rng::seed_from_u64(1);
         ValidatorKeys::create(&folder, &mut random).unwrap();
-        std::fs::read(folder.join(KEY_FILE)).unwrap()
+        without_check(&std::fs::read(folder.join(KEY_FILE)).unwrap()).unwrap()
     })
 }
 
@@ -342,7 +343,7 @@ fn api_requests() -> Vec<Vec<u8>> {
         "/sectors/0/0".to_owned(),
         "/deal-sets".to_owned(),
         format!("/deal-sets/{pack}"),
-        format!("/accounts/{text}"),
+        format!("/accounts/{hex}"),
     ]
     .iter()
     .map(|target| format!("GET {target}\n").into_bytes())

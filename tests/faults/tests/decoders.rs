@@ -2,9 +2,13 @@
 //! does not account for, and what is taken is what honest encoders write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use holdfast_decoders::drive::{call, drive, on_small_stack, regressions};
+use holdfast_decoders::drive::{drive, feed, regressions};
 use holdfast_decoders::meter::{Counting, Meter};
 use holdfast_decoders::{Answer, Bounds, Decoder, Form, all, find};
+use holdfast_faults::figures::record;
+use holdfast_wire::ledger::LedgerClient;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,20 +67,28 @@ fn every_decoder_keeps_its_law_and_its_bounds_on_mutated_bytes() {
         failures.join("\n")
     );
     println!("{decoders} decoders, {calls} calls");
-    // figure: decoders_fuzzed
-    // figure: decoder_calls
+    if only.is_none() {
+        let each = f64::from(calls) / f64::from(decoders);
+        let conditions = format!("{each:.0} calls of each on the average, seed {number}");
+        record("decoders_fuzzed", decoders.into(), "decoders", &conditions);
+        record(
+            "decoder_calls",
+            calls.into(),
+            "calls",
+            "mutations of honest bytes, each under its bounds",
+        );
+    }
 }
 
 #[test]
 fn every_decoder_takes_what_honest_encoders_write() {
-    let meter = Meter::take();
     for decoder in all() {
         let seeds = (decoder.seeds)();
         assert!(!seeds.is_empty(), "{} has no seeds", decoder.name);
-        for seed in seeds {
-            let answer = call(&meter, &decoder, &seed);
+        let answers = feed(&decoder, seeds.clone(), &last(decoder.name));
+        for (seed, answer) in seeds.iter().zip(answers) {
             assert!(
-                matches!(answer, Ok((Answer::Read, _))),
+                answer == Ok(Answer::Read),
                 "{}: {answer:?} on {}",
                 decoder.name,
                 String::from_utf8_lossy(&seed[..seed.len().min(2_000)])
@@ -126,37 +138,66 @@ fn bombs() -> Vec<Vec<u8>> {
 fn no_decoder_is_brought_down_by_nesting_or_by_claimed_lengths() {
     let bombs = bombs();
     for decoder in all() {
-        let bombs = bombs.clone();
-        on_small_stack(move || {
-            let meter = Meter::take();
-            for bomb in bombs {
-                std::fs::write(last(decoder.name), &bomb).unwrap();
-                let answer = call(&meter, &decoder, &bomb);
-                let shown = &bomb[..bomb.len().min(40)];
-                match answer {
-                    // Nothing of nothing, in nothing: some decoders read an empty input.
-                    Ok((Answer::Refused, _)) => {}
-                    Ok((Answer::Read, _))
-                        if bomb.is_empty() || bomb.iter().all(|byte| *byte == 0) => {}
-                    other => panic!("{}: {other:?} on {shown:02x?}", decoder.name),
-                }
-            }
-            let _ = std::fs::remove_file(last(decoder.name));
-        });
+        let answers = feed(&decoder, bombs.clone(), &last(decoder.name));
+        for (bomb, answer) in bombs.iter().zip(answers) {
+            // Some decoders read nothing of nothing.
+            let nothing = bomb.iter().all(|byte| *byte == 0);
+            assert!(
+                answer == Ok(Answer::Refused) || answer == Ok(Answer::Read) && nothing,
+                "{}: {answer:?} on {:02x?}",
+                decoder.name,
+                &bomb[..bomb.len().min(40)]
+            );
+        }
     }
 }
 
 #[test]
 fn inputs_that_broke_a_decoder_once_no_longer_do() {
-    let cases = regressions().unwrap();
-    for (name, path, bytes) in cases {
+    for (name, path, bytes) in regressions().unwrap() {
         let decoder = find(&name).unwrap_or_else(|| panic!("{} is of no decoder", path.display()));
-        on_small_stack(move || {
-            let meter = Meter::take();
-            if let Err(what) = call(&meter, &decoder, &bytes) {
-                panic!("{}: {what}", path.display());
-            }
-        });
+        for answer in feed(&decoder, vec![bytes], &last(decoder.name)) {
+            answer.unwrap_or_else(|what| panic!("{}: {what}", path.display()));
+        }
+    }
+}
+
+/// A ledger whose answers begin with `head` and go on with `more` as long as anybody reads.
+fn endless(head: &'static str, more: &'static str) -> LedgerClient {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request);
+        let more = more.repeat((64 << 10) / more.len());
+        let mut sent = stream.write_all(head.as_bytes());
+        while sent.is_ok() {
+            sent = stream.write_all(more.as_bytes());
+        }
+    });
+    LedgerClient::new(&format!("http://{address}")).unwrap()
+}
+
+#[test]
+fn a_ledger_that_answers_without_end_is_left_at_a_limit() {
+    /// An answer of 24 MiB, and what a vector that grows to it holds beside it.
+    const MOST: usize = 96 << 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for (head, more) in [
+        ("HTTP/1.1 200 OK\r\n\r\n", "[[["),
+        ("HTTP/1.1 500 No\r\n\r\n", "{\"error\": "),
+        ("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+        ("HTTP/1.1 200 OK\r\nx: ", "yyyy"),
+    ] {
+        let client = endless(head, more);
+        let meter = Meter::take();
+        let (answer, taken) = meter.measure(|| runtime.block_on(client.status()));
+        assert!(answer.is_err(), "{head:?}");
+        assert!(taken.memory < MOST, "{head:?}: {} bytes", taken.memory);
     }
 }
 
@@ -199,10 +240,11 @@ fn a_decoder_that_panics_hoards_or_dawdles_is_found() {
         Answer::Refused
     });
     assert!(hoards.contains("bytes of memory"), "{hoards}");
-    // Every byte is compared with every other.
+    // Many bytes are compared with every other.
     let dawdles = fault_found(|bytes| {
         let equal = bytes
             .iter()
+            .step_by(16)
             .map(|one| bytes.iter().filter(|other| *other == one).count())
             .sum::<usize>();
         std::hint::black_box(equal);

@@ -14,6 +14,8 @@
 mod client;
 #[path = "power/folders.rs"]
 mod folders;
+#[path = "power/full.rs"]
+mod full;
 #[path = "power/market.rs"]
 mod market;
 #[path = "power/node.rs"]

@@ -157,7 +157,7 @@ fn a_catalogue_a_receipt_and_an_uploads_progress_survive_a_loss_of_power_at_any_
     let source = tempfile::tempdir().unwrap();
     let source = source.path().join("file");
     std::fs::write(&source, "some bytes").unwrap();
-    with_seeds(24, |disk, draw| {
+    with_seeds(12, |disk, draw| {
         let path = disk.path().join("home/wallet");
         let address = Wallet::create(&path, None).unwrap().address();
         let mut saved = Saved::default();

@@ -58,19 +58,30 @@ impl World {
         Ledger::open(data, self.genesis.clone(), &self.verifying_keys)
     }
 
+    /// The rich account.
+    pub fn rich(&self) -> Address {
+        Address(self.rich.verifying_key().to_bytes())
+    }
+
     /// The next payment of the rich account.
-    pub fn payment(&self, ledger: &Ledger, amount: u64) -> SignedMessage {
-        let sender = Address(self.rich.verifying_key().to_bytes());
+    fn payment(&self, ledger: &Ledger, amount: u64) -> SignedMessage {
+        let sender = self.rich();
         let account = query::account(&ledger.view(), &sender).unwrap();
+        let body = Body::Transfer {
+            to: PAID,
+            amount: Amount(amount.into()),
+        };
+        self.message(ledger.next_nonce(&sender, account.nonce), body)
+    }
+
+    /// A message of the rich account.
+    pub fn message(&self, nonce: u64, body: Body) -> SignedMessage {
         let mut message = Message {
-            sender,
-            nonce: ledger.next_nonce(&sender, account.nonce),
+            sender: self.rich(),
+            nonce,
             fee: Amount::ZERO,
             expiry: Height(1_000_000),
-            body: Body::Transfer {
-                to: PAID,
-                amount: Amount(amount.into()),
-            },
+            body,
         };
         message.fee = quote::fee(&self.genesis.parameters.economy, &message).unwrap();
         SignedMessage::new(self.genesis.network().unwrap(), &self.rich, message).unwrap()
@@ -177,7 +188,7 @@ impl Known {
 
 #[test]
 fn a_block_that_was_committed_survives_a_loss_of_power_at_any_moment() {
-    with_seeds(16, |disk, draw| {
+    with_seeds(8, |disk, draw| {
         let data = disk.path().join("home/market");
         let mut random = ChaCha20Rng::seed_from_u64(1);
         let keys = ValidatorKeys::create(&data, &mut random).unwrap();

@@ -1,0 +1,177 @@
+//! A machine that loses its power again and again with a whole testnet on it: market, nodes, wallet
+//! and uploads lie on one disk that forgets what was not synced.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use holdfast_faults::disk::{Disk, Loss};
+use holdfast_faults::figures;
+use holdfast_faults::network::{Network, Running, patient_rules};
+use holdfast_testnet::{LedgerView, Tree};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const NODES: usize = 3;
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_holdfast"))
+}
+
+/// The seed of this run: `HOLDFAST_SEED`, or a new one.
+fn seed() -> u64 {
+    let given = std::env::var("HOLDFAST_SEED").ok();
+    given
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random)
+}
+
+/// The machine: its disk, and what runs on it.
+struct Machine {
+    disk: Disk,
+    network: Network,
+    sources: PathBuf,
+    stored: Vec<PathBuf>,
+    putting: Option<(PathBuf, Running)>,
+}
+
+impl Machine {
+    /// Takes the client's next step: what was interrupted is begun again by the same command.
+    fn step(&mut self) {
+        self.network.supervise();
+        match &mut self.putting {
+            None => {
+                let number = self.stored.len();
+                let source = self.sources.join(format!("file-{number}"));
+                let bytes = blake3::hash(&number.to_le_bytes());
+                let mut content = vec![0; 30_000 + 17_000 * (number % 3)];
+                blake3::Hasher::new_keyed(bytes.as_bytes())
+                    .finalize_xof()
+                    .fill(&mut content);
+                std::fs::write(&source, content).unwrap();
+                let mut arguments: Vec<&std::ffi::OsStr> = vec!["put".as_ref(), source.as_ref()];
+                arguments.extend(["--data-shards", "2", "--total-shards", "3"].map(AsRef::as_ref));
+                let network = self.network.folder().to_owned();
+                arguments.extend(["--network".as_ref(), network.as_os_str()]);
+                let running = Running::begin(binary(), &arguments, &[]);
+                self.putting = Some((source, running));
+            }
+            Some((_, running)) => {
+                if let Some(answer) = running.ended() {
+                    let (source, _) = self.putting.take().unwrap();
+                    // The answer of an earlier life may have been lost with the power.
+                    if answer.status.success() || answer.said.contains("is stored already") {
+                        self.stored.push(source);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything stops at once, and the disk forgets.
+    fn lose_power(&mut self, loss: Loss) {
+        let acknowledged = self
+            .putting
+            .as_mut()
+            .and_then(|(_, running)| running.ended());
+        if acknowledged.is_some_and(|answer| answer.status.success()) {
+            let (source, _) = self.putting.take().unwrap();
+            self.stored.push(source);
+        }
+        self.putting = None;
+        // First it writes no more, so that nobody gets ahead of those that die later.
+        self.disk.stop_after(0);
+        for name in self.network.names() {
+            self.network.stop(&name);
+        }
+        self.disk.cut_power(loss);
+    }
+}
+
+fn all_proven_and_paid(view: &LedgerView) -> bool {
+    let mut deals = view.deal_sets.iter().flat_map(|set| &set.deals);
+    view.providers.len() == NODES
+        && deals.all(|deal| deal.state == "proven" && deal.paid_periods >= 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowledged() {
+    let long = std::env::var_os("HOLDFAST_LONG").is_some();
+    let (cuts, files) = if long { (60, 12) } else { (6, 2) };
+    let seed = seed();
+    println!("HOLDFAST_SEED={seed} draws these moments again");
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let disk = Disk::mount().unwrap();
+    let folder = disk.path().join("net");
+    let network = Network::make(
+        binary(),
+        &folder,
+        u8::try_from(NODES).unwrap(),
+        patient_rules(),
+    )
+    .await;
+    // `testnet up` has said that the network is made.
+    disk.cut_power(Loss::Everything);
+    let sources = tempfile::tempdir().unwrap();
+    let mut machine = Machine {
+        disk,
+        network,
+        sources: sources.path().to_owned(),
+        stored: Vec::new(),
+        putting: None,
+    };
+    for _ in 0..cuts {
+        machine.network.start_all().await;
+        let until = Instant::now() + Duration::from_millis(draw.gen_range(500..10_000));
+        while Instant::now() < until {
+            machine.step();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let loss = match draw.gen_range(0..3) {
+            0 => Loss::Everything,
+            _ => Loss::Some(draw.r#gen()),
+        };
+        machine.lose_power(loss);
+    }
+    // The power stays: what was begun is finished, and more goes in.
+    machine.network.start_all().await;
+    let begun = Instant::now();
+    let goal = machine.stored.len().max(files);
+    while machine.stored.len() < goal || machine.putting.is_some() {
+        assert!(begun.elapsed() < PATIENCE, "the client does not finish");
+        machine.step();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let network = &mut machine.network;
+    let view = network
+        .until_shown("all is proven and paid", PATIENCE, all_proven_and_paid)
+        .await;
+    for provider in &view.providers {
+        assert_eq!(provider.fined.0, 0, "{provider:?}");
+    }
+    assert!(view.supply.balances_out(), "{:?}", view.supply);
+    let mut lost = 0;
+    for (number, source) in machine.stored.iter().enumerate() {
+        let name = source.file_name().unwrap().to_str().unwrap();
+        let to = sources.path().join(format!("back-{number}"));
+        let arguments = ["get", name, "--to", to.to_str().unwrap()];
+        network.run_until_done(&arguments, PATIENCE).await;
+        let (before, back) = (
+            Tree::read(source).unwrap(),
+            Tree::read(&to.join(name)).unwrap(),
+        );
+        assert_eq!(before.differences(&back), Vec::<String>::new());
+        lost += before.bytes().saturating_sub(back.bytes());
+    }
+    network.run_until_done(&["audit"], PATIENCE).await;
+    figures::record(
+        "power_losses",
+        f64::from(cuts),
+        "losses",
+        &format!(
+            "of a whole testnet at drawn moments from seed {seed}, {} files stored, {lost} bytes lost",
+            machine.stored.len()
+        ),
+    );
+}
