@@ -265,10 +265,5 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
         }
     }
     audit_passes(&mut network).await;
-    figures::record(
-        "random_kills",
-        kills as f64,
-        "kills",
-        &conditions,
-    );
+    figures::record("random_kills", kills as f64, "kills", &conditions);
 }
