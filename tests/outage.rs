@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const NODES: usize = 3;
+/// Enough for everything but sealing a sector.
+const LITTLE_ROOM: u64 = 60 << 20;
+/// How long the disk is full.
+const FULL_TIME: Duration = Duration::from_secs(5);
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -50,10 +54,9 @@ impl Machine {
                     .finalize_xof()
                     .fill(&mut content);
                 std::fs::write(&source, content).unwrap();
-                let mut arguments: Vec<&std::ffi::OsStr> = vec!["put".as_ref(), source.as_ref()];
-                arguments.extend(["--data-shards", "2", "--total-shards", "3"].map(AsRef::as_ref));
-                let network = self.network.folder().to_owned();
-                arguments.extend(["--network".as_ref(), network.as_os_str()]);
+                let words = ["put", "--data-shards", "2", "--total-shards", "3", "--network"];
+                let mut arguments: Vec<std::ffi::OsString> = words.map(Into::into).to_vec();
+                arguments.extend([self.network.folder().into(), source.clone().into()]);
                 let running = Running::begin(binary(), &arguments, &[]);
                 self.putting = Some((source, running));
             }
@@ -86,6 +89,49 @@ impl Machine {
             self.network.stop(&name);
         }
         self.disk.cut_power(loss);
+    }
+
+    /// What a node says that it could not do.
+    fn troubles(&self, node: &str) -> Vec<String> {
+        let data = self.network.folder().join(node);
+        let words = ["node", "status", "--data", data.to_str().unwrap()];
+        let answer = Running::begin(binary(), &words, &[]).wait();
+        let troubles = answer.object["troubles"].as_array().cloned();
+        let words = troubles.unwrap_or_default().into_iter();
+        words
+            .filter_map(|one| Some(one.as_str()?.to_owned()))
+            .collect()
+    }
+
+    /// With little room on the disk the nodes say that they wait for it, and seal nothing.
+    async fn wait_for_room_to_seal(&mut self) {
+        self.disk.limit(self.disk.used() + LITTLE_ROOM);
+        self.network.start_all().await;
+        let begun = Instant::now();
+        loop {
+            self.network.supervise();
+            let troubles = self.troubles("node-0");
+            if troubles.iter().any(|one| one.contains("bytes of disk")) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{troubles:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.disk.no_limit();
+    }
+
+    /// On a full disk nothing is stored and nothing dies; with room again the same command does it.
+    async fn fill_and_make_room(&mut self) {
+        self.disk.limit(self.disk.used());
+        let goal = self.stored.len();
+        self.step();
+        let begun = Instant::now();
+        while begun.elapsed() < FULL_TIME {
+            self.step();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(self.stored.len(), goal, "stored on a full disk");
+        self.disk.no_limit();
     }
 }
 
@@ -121,6 +167,8 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
         stored: Vec::new(),
         putting: None,
     };
+    machine.wait_for_room_to_seal().await;
+    machine.lose_power(Loss::Everything);
     for _ in 0..cuts {
         machine.network.start_all().await;
         let until = Instant::now() + Duration::from_millis(draw.gen_range(500..10_000));
@@ -136,8 +184,9 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
     }
     // The power stays: what was begun is finished, and more goes in.
     machine.network.start_all().await;
+    machine.fill_and_make_room().await;
     let begun = Instant::now();
-    let goal = machine.stored.len().max(files);
+    let goal = (machine.stored.len() + 1).max(files);
     while machine.stored.len() < goal || machine.putting.is_some() {
         assert!(begun.elapsed() < PATIENCE, "the client does not finish");
         machine.step();

@@ -18,6 +18,9 @@ const PATIENCE: Blocks = Blocks(24);
 /// After a refusal the same purpose rests for so many blocks.
 const REST: Blocks = Blocks(4);
 
+/// How the purposes of proofs of spacetime begin.
+pub(crate) const DEADLINE: &str = "spacetime/";
+
 /// The ledger as the outbox uses it.
 pub struct Outbox {
     ledger: LedgerClient,
@@ -80,7 +83,7 @@ impl Outbox {
                 }
                 MessageStatus::Pending => {}
                 MessageStatus::Unknown => match self.ledger.submit(&entry.message).await {
-                    Ok(_) => {}
+                    Ok(_) => crash_point(&format!("node.message.{}.sent", kind(&purpose))),
                     // Its number was used by another message, so it can never be included.
                     Err(LedgerError::Refused { sentence, .. }) => {
                         tracing::warn!(%purpose, %sentence, "a lost message is made anew");
@@ -148,7 +151,14 @@ impl Outbox {
             message: signed,
         };
         // The journal first: a message that was submitted is never forgotten.
-        journal.put_outbox(purpose, &entry)?;
+        match journal.put_outbox(purpose, &entry) {
+            // But a deadline does not wait until the disk has room. Should the process die before
+            // the proof is in a block, it is made and sent again, and the ledger refuses the second.
+            Err(error @ NodeError::Journal { .. }) if purpose.starts_with(DEADLINE) => {
+                tracing::warn!(%purpose, %error, "a proof is sent that the journal could not note");
+            }
+            journalled => journalled?,
+        }
         crash_point(&format!("node.message.{}.journalled", kind(purpose)));
         self.waiting.insert(purpose.to_owned(), entry.clone());
         match self.ledger.submit(&entry.message).await {

@@ -5,7 +5,7 @@ use super::state::{
 };
 use super::{alone, binary, noise};
 use holdfast_faults::network::{Network, patient_rules};
-use holdfast_faults::{figures, points};
+use holdfast_faults::{damage, figures, points};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -145,6 +145,10 @@ async fn killed_at_every_point_in_turn_the_network_ends_as_if_it_had_not_been() 
     let lost = comes_back(&mut network, &source, "kept", &path("again")).await;
     audit_passes(&mut network).await;
     said_once(&network.messages().await);
+
+    // No kind of file was left out when it was decided what damage to each comes to.
+    let unknown = damage::unknown_in_testnet(network.folder());
+    assert_eq!(unknown, Vec::<PathBuf>::new());
 
     // Every point of the sources was one of them.
     let passed = passed(&logs);

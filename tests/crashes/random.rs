@@ -121,6 +121,7 @@ impl Client {
         match ended {
             Some(None) => {}
             Some(Some(answer)) => {
+                self.resting_until = Instant::now() + Duration::from_secs(1);
                 let done = answer.status.success() || answer.said.contains("is stored already");
                 if let Some((source, _)) = self.under_way.take()
                     && done
@@ -172,7 +173,16 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
     };
     std::fs::create_dir(&client.folder).unwrap();
 
-    // From the first label on: seals, uploads, embeds and deadlines are all interrupted.
+    // The long storm begins with the first label. The short one would be over before anything can be
+    // stored: it interrupts uploads, embeds and deadlines.
+    if !long() {
+        network
+            .until_shown("all sectors are proven", PATIENCE, |view| {
+                let all: Vec<_> = view.providers.iter().collect();
+                all_active(&all, usize::from(storm.nodes))
+            })
+            .await;
+    }
     let mut nodes = network.names();
     nodes.retain(|name| name != "market");
     let mut trouble = match long() {

@@ -2,6 +2,7 @@
 
 use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
+use crate::outbox::DEADLINE;
 use crate::sectors::SectorHandle;
 use crate::work::Lane;
 use holdfast_market_core::message::{Body, SpacetimeProof};
@@ -85,7 +86,7 @@ impl Pipeline {
         deadline: Deadline,
         sectors: Vec<Open>,
     ) -> Result<(), NodeError> {
-        let purpose = format!("spacetime/{period}/{deadline}");
+        let purpose = format!("{DEADLINE}{period}/{deadline}");
         if self.outbox.waits(&purpose) {
             return Ok(());
         }

@@ -4,13 +4,17 @@ use super::{loss, with_seeds};
 use holdfast_client::catalogue::Catalogue;
 use holdfast_client::error::ClientError;
 use holdfast_client::journal::{Journal, Plan, StorageTerms};
+use holdfast_client::manifest::{Kind, Manifest};
 use holdfast_client::packing::{plan, record};
+use holdfast_client::restore::Restoration;
 use holdfast_client::walk::Source;
 use holdfast_client::wallet::Wallet;
 use holdfast_faults::disk::{Disk, Loss};
 use holdfast_market_core::units::{ByteCount, NetworkId, PackId, Periods};
+use holdfast_testnet::Tree;
 use rand::Rng;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 const NETWORK: NetworkId = NetworkId([4; 32]);
 
@@ -173,6 +177,60 @@ fn a_catalogue_a_receipt_and_an_uploads_progress_survive_a_loss_of_power_at_any_
         saved.check(&wallet, &source);
         saved.work(&wallet, &source, 3).unwrap();
         saved.check(&wallet, &source);
+    });
+}
+
+/// Writes a tree as `get` does: old or new, whole.
+fn restore(manifest: &Manifest, to: &Path) -> Result<PathBuf, ClientError> {
+    let restoration = Restoration::begin(manifest, to, true)?;
+    for (index, entry) in manifest.entries().iter().enumerate() {
+        if let Kind::File { size, .. } = &entry.kind {
+            let (mut file, path) = restoration.create(index)?;
+            let bytes = vec![7; usize::try_from(size.0).unwrap()];
+            file.write_all(&bytes)
+                .map_err(|source| ClientError::Io { path, source })?;
+        }
+    }
+    restoration.finish()
+}
+
+#[test]
+fn what_a_get_has_put_in_place_is_there_and_whole_after_a_loss_of_power_and_on_a_full_disk() {
+    let source = tempfile::tempdir().unwrap();
+    let tree = source.path().join("tree");
+    std::fs::create_dir_all(tree.join("inner/empty")).unwrap();
+    for name in ["one", "inner/two"] {
+        std::fs::write(tree.join(name), vec![7; 20_000]).unwrap();
+    }
+    let manifest = a_plan(&tree, "tree").manifest;
+    let whole = |path: &Path| {
+        Tree::read(&tree)
+            .unwrap()
+            .differences(&Tree::read(path).unwrap())
+    };
+    with_seeds(12, |disk, draw| {
+        let to = disk.path().join("deep/back");
+        let mut there = false;
+        for _ in 0..4 {
+            disk.stop_after(draw.gen_range(1..45));
+            there |= restore(&manifest, &to).is_ok();
+            disk.cut_power(loss(draw));
+            let found = to.join("tree");
+            match found.exists() {
+                true => assert_eq!(whole(&found), Vec::<String>::new()),
+                false => assert!(!there, "a get that was done is gone"),
+            }
+            there = found.exists();
+        }
+        disk.limit(disk.used() + draw.gen_range(0..9) * 4096);
+        let sentence = restore(&manifest, &to).unwrap_err().to_string();
+        assert!(sentence.contains("No space left"), "{sentence}");
+        assert_eq!(to.join("tree").exists(), there);
+        disk.no_limit();
+        restore(&manifest, &to).unwrap();
+        assert_eq!(whole(&to.join("tree")), Vec::<String>::new());
+        // What was interrupted left nothing beside it.
+        assert_eq!(std::fs::read_dir(&to).unwrap().count(), 1);
     });
 }
 

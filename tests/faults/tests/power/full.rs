@@ -7,6 +7,8 @@ use holdfast_market::validator::ValidatorKeys;
 use holdfast_market_core::block::CertifiedBlock;
 use holdfast_market_core::message::{Body, SignedMessage};
 use holdfast_market_core::units::{Address, Amount, Blocks, Height, MessageId};
+use holdfast_node::journal::Journal;
+use holdfast_node::outbox::Outbox;
 use holdfast_wire::ledger::{LedgerClient, LedgerError, MessageStatus};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -217,5 +219,58 @@ async fn a_market_whose_log_cannot_be_written_or_synced_pauses_and_keeps_what_wa
         }
         market.nonce = next.next_nonce;
     }
+    market.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlines_proof_is_sent_though_the_journal_cannot_note_it_and_nothing_else_is() {
+    let mut market = Running::start().await;
+    market.goes_on().await;
+    let disk = Disk::mount().unwrap();
+    let journal = Journal::open(&disk.path().join("node.db")).unwrap();
+    let world = &market.world;
+    let (client, parameters) = (market.client.clone(), world.genesis.parameters.clone());
+    let network = world.genesis.network().unwrap();
+    let mut outbox = Outbox::open(client, network, parameters, &journal).unwrap();
+    disk.fail_writes("node.db/*.log");
+    // What the message is does not matter to the outbox.
+    let body = || Body::Transfer {
+        to: Address([1; 32]),
+        amount: Amount(1),
+    };
+    let height = market.client.status().await.unwrap().height;
+    let other = outbox.post(&journal, height, &world.rich, "accept/1", body(), None);
+    let error = other.await.unwrap_err().to_string();
+    assert!(
+        error.contains("node.db") && error.contains("Input/output error"),
+        "{error}"
+    );
+    assert_eq!(
+        market
+            .client
+            .account(world.rich())
+            .await
+            .unwrap()
+            .next_nonce,
+        0
+    );
+    let proof = outbox.post(&journal, height, &world.rich, "spacetime/1/2", body(), None);
+    assert!(proof.await.unwrap());
+    assert!(outbox.waits("spacetime/1/2"));
+    let begun = Instant::now();
+    while market.client.account(world.rich()).await.unwrap().nonce == 0 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    disk.heal();
+    outbox.refresh(&journal, height).await.unwrap();
+    assert!(!outbox.waits("spacetime/1/2"));
+    assert!(
+        outbox
+            .post(&journal, height, &world.rich, "accept/1", body(), None)
+            .await
+            .unwrap()
+    );
+    assert_eq!(journal.outbox().unwrap().len(), 1);
     market.end().await;
 }

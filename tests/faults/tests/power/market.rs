@@ -25,7 +25,7 @@ const PAID: Address = Address([1; 32]);
 pub struct World {
     pub genesis: Genesis,
     pub verifying_keys: VerifyingKeys,
-    rich: SigningKey,
+    pub rich: SigningKey,
 }
 
 impl World {
