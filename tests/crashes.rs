@@ -2,16 +2,27 @@
 //!
 //! What must hold afterwards is always the same: nothing that was signed for is lost, no message is
 //! sent twice to ill effect, nobody is fined, every deal is proven and paid, and an audit passes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
+#[path = "../client/tests/loopback/network.rs"]
+mod loopback;
 #[path = "crashes/points.rs"]
 mod points;
 #[path = "crashes/random.rs"]
 mod random;
 #[path = "crashes/state.rs"]
 mod state;
+#[path = "peers/stranger.rs"]
+mod stranger;
 #[path = "crashes/testnet.rs"]
 mod testnet;
+#[path = "crashes/trouble.rs"]
+mod trouble;
 
 use std::path::Path;
 use tokio::sync::{Mutex, MutexGuard};
@@ -25,6 +36,11 @@ fn binary() -> &'static Path {
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     ALONE.lock().await
+}
+
+/// Whether the longer form was asked for.
+fn long() -> bool {
+    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
 }
 
 /// Bytes that no compressor and no accident makes; the same every time.

@@ -3,12 +3,13 @@
 
 use crate::manifest::Extent;
 use crate::seal::{Purpose, SealError, WrappedKey, WrappingKey};
+use crate::versioned::{self, Unreadable};
 use cid::Cid;
 use cid::multihash::Multihash;
+use holdfast_market_core::message::encode;
 use holdfast_market_core::units::{ByteCount, PackId};
 use rand::{CryptoRng, RngCore};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// The label of the ledger name that points at a wallet's catalogue.
@@ -43,14 +44,15 @@ impl ObjectId {
         self.cid().map_or_else(Vec::new, |cid| cid.to_bytes())
     }
 
-    /// Reads the binary form.
+    /// Reads the binary form, and no other bytes of the same meaning.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Self::from_cid(&Cid::try_from(bytes).ok()?)
+        // The library leaves what follows a CID unread.
+        Self::from_cid(&Cid::try_from(bytes).ok()?).filter(|id| id.to_bytes() == bytes)
     }
 
-    /// Reads the text form.
+    /// Reads the text form, and no other text of the same meaning: an object has one name.
     pub fn from_text(text: &str) -> Option<Self> {
-        Self::from_cid(&Cid::try_from(text).ok()?)
+        Self::from_cid(&Cid::try_from(text).ok()?).filter(|id| id.to_string() == text)
     }
 
     fn from_cid(cid: &Cid) -> Option<Self> {
@@ -223,8 +225,7 @@ impl Catalogue {
         key: &WrappingKey,
         randomness: &mut (impl RngCore + CryptoRng),
     ) -> Result<Vec<u8>, CatalogueError> {
-        let plain = serde_ipld_dagcbor::to_vec(self)
-            .map_err(|error| CatalogueError::Malformed(error.to_string()))?;
+        let plain = encode(self).map_err(|error| CatalogueError::Malformed(error.to_string()))?;
         let mut block = key.seal_block(Purpose::Catalogue, &plain, randomness)?;
         let length = u32::try_from(block.len())
             .ok()
@@ -261,6 +262,11 @@ impl Catalogue {
         let (sealed, _) = block
             .split_last_chunk::<BLOCK_LENGTH_BYTES>()
             .ok_or_else(|| CatalogueError::Malformed("it is cut short".into()))?;
+        if Self::block_length(block)?.0 != block.len() as u64 {
+            return Err(CatalogueError::Malformed(
+                "it states another length than it has".into(),
+            ));
+        }
         let mut catalogue = Self::open(key, sealed)?;
         for object in &mut catalogue.objects {
             for id in &mut object.packs {
@@ -279,8 +285,7 @@ impl Catalogue {
         key: &WrappingKey,
         randomness: &mut (impl RngCore + CryptoRng),
     ) -> Result<Vec<u8>, CatalogueError> {
-        let plain = serde_ipld_dagcbor::to_vec(self)
-            .map_err(|error| CatalogueError::Malformed(error.to_string()))?;
+        let plain = encode(self).map_err(|error| CatalogueError::Malformed(error.to_string()))?;
         Ok(key.seal_block(Purpose::Catalogue, &plain, randomness)?)
     }
 
@@ -290,22 +295,18 @@ impl Catalogue {
     /// Another wallet's, changed, or no catalogue.
     pub fn open(key: &WrappingKey, sealed: &[u8]) -> Result<Self, CatalogueError> {
         let plain = key.open_block(Purpose::Catalogue, sealed)?;
-        let mut catalogue: Self = serde_ipld_dagcbor::from_slice(&plain)
-            .map_err(|error| CatalogueError::Malformed(error.to_string()))?;
-        if catalogue.version != CATALOGUE_VERSION {
-            return Err(CatalogueError::Version(catalogue.version));
-        }
-        let names: BTreeSet<&str> = catalogue
-            .objects
-            .iter()
-            .map(|object| &*object.name)
-            .collect();
-        if names.len() != catalogue.objects.len() {
+        let catalogue: Self = versioned::read("catalogue", CATALOGUE_VERSION, &plain).map_err(
+            |error| match error {
+                Unreadable::Version(version) => CatalogueError::Version(version),
+                Unreadable::Malformed(reason) => CatalogueError::Malformed(reason),
+            },
+        )?;
+        let in_order = |one: &ObjectRecord, next: &ObjectRecord| one.name < next.name;
+        if !catalogue.objects.is_sorted_by(in_order) {
             return Err(CatalogueError::Malformed(
-                "a name stands in it twice".into(),
+                "a name stands in it twice or out of order".into(),
             ));
         }
-        catalogue.objects.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(catalogue)
     }
 }
@@ -344,6 +345,57 @@ pub(crate) mod tests {
         let other = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
         assert_eq!(ObjectId::from_text(other), None);
         assert_eq!(ObjectId::from_text(""), None);
+    }
+
+    #[test]
+    fn an_object_has_one_name() {
+        let id = ObjectId::of(b"manifest");
+        let longer = [id.to_bytes().as_slice(), &[0]].concat();
+        assert_eq!(ObjectId::from_bytes(&longer), None);
+        let upper = id.cid().unwrap();
+        let upper = upper
+            .to_string_of_base(cid::multibase::Base::Base32Upper)
+            .unwrap();
+        let path = format!("/ipfs/{id}");
+        for other in [upper, path, format!("{id}aaaa"), format!("{id} ")] {
+            assert_eq!(ObjectId::from_text(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_states_another_length_than_it_has_is_refused() {
+        let key = WrappingKey::of_secret([1; 32]);
+        let mut block = Catalogue::default()
+            .to_block(&key, &mut thread_rng())
+            .unwrap();
+        let pack = PackId([4; 32]);
+        assert!(Catalogue::from_block(&key, &block, pack).is_ok());
+        let last = block.len() - BLOCK_LENGTH_BYTES;
+        block[last] ^= 1;
+        assert!(matches!(
+            Catalogue::from_block(&key, &block, pack),
+            Err(CatalogueError::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn a_catalogue_out_of_order_or_of_a_later_program_is_refused() {
+        let key = WrappingKey::of_secret([1; 32]);
+        let open = |catalogue: &Catalogue| {
+            let sealed = catalogue.seal(&key, &mut thread_rng()).unwrap();
+            Catalogue::open(&key, &sealed)
+        };
+        let mut catalogue = Catalogue::default();
+        catalogue.insert(record("a", 1, vec![]));
+        catalogue.insert(record("b", 1, vec![]));
+        assert_eq!(open(&catalogue).as_ref(), Ok(&catalogue));
+        catalogue.objects.swap(0, 1);
+        assert!(matches!(
+            open(&catalogue),
+            Err(CatalogueError::Malformed(_))
+        ));
+        catalogue.version = 2;
+        assert_eq!(open(&catalogue), Err(CatalogueError::Version(2)));
     }
 
     #[test]

@@ -112,6 +112,9 @@ pub struct CheckedShard {
     pub words: String,
     /// What was done about it.
     pub done: Option<Done>,
+    /// Whether its provider has accepted the deal, and so must open on the ledger.
+    #[serde(skip)]
+    accepted: bool,
 }
 
 /// An object, as it was found.
@@ -140,7 +143,7 @@ impl Checked {
 }
 
 fn can_be_demanded(shard: &CheckedShard) -> bool {
-    shard.finding == Finding::Unopened && shard.done.is_none()
+    shard.finding == Finding::Unopened && shard.accepted && shard.done.is_none()
 }
 
 /// A deal that is looked at.
@@ -288,6 +291,7 @@ fn unknown(pack: PackId) -> CheckedShard {
         finding: Finding::Unknown,
         words: "the ledger knows no deals for this pack".into(),
         done: None,
+        accepted: false,
     }
 }
 
@@ -310,6 +314,10 @@ async fn look(
         finding: Finding::Over,
         words: String::new(),
         done: None,
+        accepted: matches!(
+            case.deal.status,
+            DealStatus::Accepted | DealStatus::Proven { .. }
+        ),
     };
     let promised = schedule::promise_height(session.parameters(), case.set.at);
     match &case.deal.status {

@@ -5,8 +5,9 @@ use crate::error::ClientError;
 use crate::layout::PackPlan;
 use crate::manifest::{Content, Extent, Manifest};
 use crate::seal::{Purpose, WrappingKey};
+use crate::versioned::{self, Unreadable};
 use crate::walk::Source;
-use holdfast_market_core::message::PackHeader;
+use holdfast_market_core::message::{PackHeader, decode};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Height, MessageId, Periods};
 use holdfast_proofs::crash::crash_point;
@@ -191,21 +192,26 @@ impl Journal {
     }
 
     fn open(folder: PathBuf, key: WrappingKey) -> Result<Option<Self>, ClientError> {
-        let Some(plan) = read::<Plan>(&folder.join(PLAN), &key)? else {
+        let path = folder.join(PLAN);
+        let Some(plain) = read(&path, &key)? else {
             return Ok(None);
         };
-        if plan.version != JOURNAL_VERSION {
-            return Err(ClientError::failed(
-                format!(
-                    "an upload in {} was begun by another version",
-                    folder.display()
+        let plan: Plan =
+            versioned::read("plan", JOURNAL_VERSION, &plain).map_err(|error| match error {
+                Unreadable::Version(_) => ClientError::failed(
+                    format!(
+                        "an upload in {} was begun by another version",
+                        folder.display()
+                    ),
+                    "finish it with the program that began it",
                 ),
-                "finish it with the program that began it",
-            ));
-        }
+                Unreadable::Malformed(reason) => damaged(&path, &reason),
+            })?;
         // Written before the plan: without it, what was paid would be paid again.
         let path = folder.join(PROGRESS);
-        let progress = read(&path, &key)?.ok_or_else(|| damaged(&path, "it is missing"))?;
+        let plain = read(&path, &key)?.ok_or_else(|| damaged(&path, "it is missing"))?;
+        let progress =
+            decode("progress", &plain).map_err(|error| damaged(&path, &error.to_string()))?;
         Ok(Some(Self {
             folder,
             key,
@@ -244,19 +250,14 @@ impl Journal {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-    key: &WrappingKey,
-) -> Result<Option<T>, ClientError> {
+/// The plain bytes of a sealed file, where it is there.
+fn read(path: &Path, key: &WrappingKey) -> Result<Option<Vec<u8>>, ClientError> {
     let sealed = match atomic::read_bounded(path, FILE_LIMIT) {
         Ok(sealed) => sealed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(damaged(path, &error.to_string())),
     };
-    let plain = key
-        .open_block(Purpose::Journal, &sealed)
-        .map_err(|error| damaged(path, &error.to_string()))?;
-    serde_ipld_dagcbor::from_slice(&plain)
+    key.open_block(Purpose::Journal, &sealed)
         .map(Some)
         .map_err(|error| damaged(path, &error.to_string()))
 }

@@ -22,6 +22,7 @@ pub mod states;
 pub mod status;
 pub mod stream;
 pub mod upload;
+mod versioned;
 pub mod walk;
 pub mod wallet;
 pub mod words;

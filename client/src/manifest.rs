@@ -5,6 +5,8 @@
 //! can name a place outside its object, and reading one needs no recursion.
 
 use crate::stream::{Chunks, ContentKey};
+use crate::versioned::{self, Unreadable};
+use holdfast_market_core::message::encode;
 use holdfast_market_core::units::ByteCount;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashSet;
@@ -191,20 +193,19 @@ impl Manifest {
     /// # Errors
     /// A manifest that DAG-CBOR cannot carry.
     pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
-        serde_ipld_dagcbor::to_vec(self)
-            .map_err(|error| ManifestError::Malformed(error.to_string()))
+        encode(self).map_err(|error| ManifestError::Malformed(error.to_string()))
     }
 
-    /// Reads what [`Manifest::encode`] wrote; anything that is no tree is refused.
+    /// Reads what [`Manifest::encode`] wrote, byte for byte; anything that is no tree is refused.
     ///
     /// # Errors
     /// Bytes that are no manifest, or entries that contradict each other.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let read: Self = serde_ipld_dagcbor::from_slice(bytes)
-            .map_err(|error| ManifestError::Malformed(error.to_string()))?;
-        if read.version != MANIFEST_VERSION {
-            return Err(ManifestError::Version(read.version));
-        }
+        let read: Self =
+            versioned::read("manifest", MANIFEST_VERSION, bytes).map_err(|error| match error {
+                Unreadable::Version(version) => ManifestError::Version(version),
+                Unreadable::Malformed(reason) => ManifestError::Malformed(reason),
+            })?;
         Self::new(read.entries)
     }
 

@@ -3,6 +3,7 @@
 
 use crate::catalogue::ObjectId;
 use crate::error::ClientError;
+use crate::versioned::{self, Unreadable};
 use holdfast_market_core::block::{
     Block, Certificate, CertifiedBlock, Header, Outcome, OutcomeResult, Validator,
 };
@@ -13,6 +14,7 @@ use holdfast_market_core::units::{Address, Blocks, Height, NetworkId, PackId};
 use holdfast_proofs::checked::without_check_or_old;
 use holdfast_wire::ledger::LedgerClient;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The version of receipts that this program writes and reads.
 pub const RECEIPT_VERSION: u32 = 1;
@@ -149,6 +151,9 @@ pub enum ReceiptError {
         /// Which was asked for.
         wanted: NetworkId,
     },
+    /// It names no pack, and nothing is stored in none.
+    #[error("this receipt shows nothing: it names no pack")]
+    Empty,
     /// It contradicts itself or a signature does not hold.
     #[error("the receipt of pack {pack} does not hold: {reason}")]
     Broken {
@@ -163,17 +168,14 @@ impl PortableReceipt {
     /// Reads a receipt's file.
     ///
     /// # Errors
-    /// Bytes that are no receipt.
+    /// Bytes that are no receipt, or say something beside it that nobody would check.
     pub fn parse(text: &[u8]) -> Result<Self, ReceiptError> {
         let text = without_check_or_old(text)
             .ok_or_else(|| ReceiptError::Malformed("the file is damaged".into()))?;
-        let receipt: Self = serde_json::from_slice(&text)
-            .map_err(|error| ReceiptError::Malformed(error.to_string()))?;
-        if receipt.version == RECEIPT_VERSION {
-            Ok(receipt)
-        } else {
-            Err(ReceiptError::Version(receipt.version))
-        }
+        versioned::read_json(RECEIPT_VERSION, &text).map_err(|error| match error {
+            Unreadable::Version(version) => ReceiptError::Version(version),
+            Unreadable::Malformed(reason) => ReceiptError::Malformed(reason),
+        })
     }
 
     /// Whether it holds, by itself and the network's first validators: every provider signed for
@@ -190,7 +192,17 @@ impl PortableReceipt {
                 wanted: network,
             });
         }
+        if self.packs.is_empty() {
+            return Err(ReceiptError::Empty);
+        }
+        let mut seen = BTreeSet::new();
         for pack in &self.packs {
+            if !seen.insert(pack.pack) {
+                return Err(ReceiptError::Broken {
+                    pack: pack.pack,
+                    reason: "it stands in the receipt twice",
+                });
+            }
             pack.verify(network, validators)
                 .map_err(|reason| ReceiptError::Broken {
                     pack: pack.pack,

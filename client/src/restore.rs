@@ -40,6 +40,7 @@ impl<'a> Restoration<'a> {
             .map(|entry| entry.name.as_os_str());
         let name = name.unwrap_or(OsStr::new("object"));
         let target = folder.join(name);
+        remove_abandoned(folder);
         if !force && target.symlink_metadata().is_ok() {
             return Err(ClientError::failed(
                 format!("{} is there already", target.display()),
@@ -47,7 +48,6 @@ impl<'a> Restoration<'a> {
             ));
         }
         create_folder(folder, COMMON_MODE).map_err(ClientError::io(folder))?;
-        remove_abandoned(folder);
         let (workplace, held) = make_workplace(folder)?;
         crash_point("get.begun");
         let mut restoration = Self {

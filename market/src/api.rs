@@ -15,7 +15,7 @@ use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,6 +38,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(25);
 /// Requests worked on at once, long polls aside.
 const MOST_REQUESTS: usize = 64;
 
+/// Bodies that are read at once: each may take [`messages::LONGEST_BODY`] of memory.
+const MOST_BODIES: usize = 64;
+
+/// A body is there in this time.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
 /// What every handler sees.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -45,6 +51,7 @@ pub(crate) struct Shared {
     /// Turns true when the process is asked to stop, so that long polls end.
     stop: watch::Receiver<bool>,
     working: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
 
 /// All routes, explorer included.
@@ -53,6 +60,7 @@ pub fn router(current: Arc<Current>, stop: watch::Receiver<bool>) -> Router {
         current,
         stop,
         working: Arc::new(Semaphore::new(MOST_REQUESTS)),
+        reading: Arc::new(Semaphore::new(MOST_BODIES)),
     };
     Router::new()
         .route("/v1/status", get(status))
@@ -95,6 +103,15 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
     }
     let waits = request.uri().path() == "/v1/wait";
     let answered = async {
+        // A body is read before the request takes its turn, so that one that dribbles keeps nobody
+        // from being answered.
+        let request = match request.method() {
+            &Method::POST => match with_body(&shared, request).await {
+                Ok(request) => request,
+                Err(failure) => return failure.into_response(),
+            },
+            _ => request,
+        };
         // A long poll works on nothing; connections are bounded by the server.
         let _permit = match waits {
             true => None,
@@ -118,6 +135,28 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
         HeaderValue::from_static("nosniff"),
     );
     response
+}
+
+/// The same request with its body in memory.
+async fn with_body(shared: &Shared, request: Request) -> Result<Request, Failure> {
+    let _permit = shared.reading.acquire().await.ok();
+    let (parts, body) = request.into_parts();
+    let reading = axum::body::to_bytes(body, messages::LONGEST_BODY);
+    let bytes = match tokio::time::timeout(BODY_TIME, reading).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            let sentence = format!(
+                "the body broke off, or has more than {} bytes",
+                messages::LONGEST_BODY
+            );
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+        }
+        Err(_) => {
+            let sentence = format!("the body was not there in {} s", BODY_TIME.as_secs());
+            return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, sentence));
+        }
+    };
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 async fn nothing_here() -> Failure {

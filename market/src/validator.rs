@@ -48,6 +48,7 @@ pub enum KeyError {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct KeyFile {
     kind: String,
     seed: String,
@@ -133,10 +134,13 @@ impl ValidatorKeys {
             return Err(KeyError::Open(path));
         }
         let mut text = Zeroizing::new(Vec::new());
-        file.take(LONGEST_FILE)
+        file.take(LONGEST_FILE + 1)
             .read_to_end(&mut text)
             .map_err(failed)?;
         let malformed = || KeyError::Malformed(path.clone());
+        if text.len() as u64 > LONGEST_FILE {
+            return Err(malformed());
+        }
         let text = Zeroizing::new(without_check_or_old(&text).ok_or_else(malformed)?);
         let file: KeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
         if file.kind != KIND {
@@ -144,6 +148,10 @@ impl ValidatorKeys {
         }
         let mut seed = Zeroizing::new([0u8; 32]);
         hex::decode_to_slice(&file.seed, seed.as_mut_slice()).map_err(|_| malformed())?;
+        // A key file is written in one way; another was made by something else.
+        if file.seed.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return Err(malformed());
+        }
         Ok(Self::from_seed(&seed))
     }
 
@@ -218,6 +226,30 @@ mod tests {
         ));
         let read = ValidatorKeys::load(folder.path()).unwrap();
         assert_eq!(made.address(), read.address());
+    }
+
+    #[test]
+    fn a_key_file_in_another_form_is_refused() {
+        use holdfast_proofs::checked::without_check;
+        let folder = tempfile::tempdir().unwrap();
+        ValidatorKeys::create(folder.path(), &mut random()).unwrap();
+        let path = folder.path().join(KEY_FILE);
+        let honest = without_check(&std::fs::read(&path).unwrap()).unwrap();
+        let honest = String::from_utf8(honest).unwrap();
+        std::fs::write(&path, &honest).unwrap();
+        assert!(ValidatorKeys::load(folder.path()).is_ok());
+        let more = honest.replacen('{', "{\"x\": 1,", 1);
+        // A file longer than any is not read to a limit and taken for whole.
+        let longer = honest.clone() + &" ".repeat(usize::try_from(LONGEST_FILE).unwrap());
+        let (head, seed) = honest.split_once("\"seed\"").unwrap();
+        let shouted = format!("{head}\"seed\"{}", seed.to_uppercase());
+        for other in [more, longer, shouted] {
+            std::fs::write(&path, other).unwrap();
+            assert!(matches!(
+                ValidatorKeys::load(folder.path()),
+                Err(KeyError::Malformed(_))
+            ));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::durable::{Unfinished, above, sync_folder};
 use crate::node::Node;
 use crate::seal::SealError;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,20 @@ pub(crate) fn replace(
     unfinished.finished();
     crash_point("file.named");
     sync_parent(path)
+}
+
+/// Reads a file of at most `limit` bytes; a longer one is refused as invalid, not cut.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the file is longer than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Makes names given, changed or removed in a file's folder durable.

@@ -27,6 +27,11 @@ use std::path::{Path, PathBuf};
 pub const DEVELOPMENT_NOTICE: &str = "these parameters are made by one machine for development: \
      whoever made them could forge proofs, so a network of value needs a ceremony";
 
+/// Three lines; more is no digest file.
+const LONGEST_DIGEST: u64 = 4 << 10;
+/// A point for each public input, and there are some dozens.
+const LONGEST_KEY: u64 = 1 << 20;
+
 /// Why parameters could not be made, kept or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ParametersError {
@@ -275,7 +280,7 @@ impl Files {
     }
 
     fn digests(&self, id: CircuitId) -> Result<Digests, ParametersError> {
-        let text = match read(&self.digest) {
+        let text = match read_short(&self.digest, LONGEST_DIGEST) {
             Err(ParametersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(ParametersError::Missing {
                     id,
@@ -299,7 +304,7 @@ impl Files {
         if !self.params.is_file() {
             return Err(missing(&self.params));
         }
-        let key = read(&self.key).map_err(|_| missing(&self.key))?;
+        let key = read_short(&self.key, LONGEST_KEY).map_err(|_| missing(&self.key))?;
         if *blake3::hash(&key).as_bytes() != digests.key {
             return Err(missing(&self.key));
         }
@@ -318,6 +323,17 @@ fn read(path: &Path) -> Result<Vec<u8>, ParametersError> {
     fs::read(path).map_err(|source| ParametersError::Io {
         path: path.into(),
         source,
+    })
+}
+
+/// Reads a file that has at most `limit` bytes; a longer one is damaged.
+fn read_short(path: &Path, limit: u64) -> Result<Vec<u8>, ParametersError> {
+    crate::files::read_bounded(path, limit).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => ParametersError::Damaged { path: path.into() },
+        _ => ParametersError::Io {
+            path: path.into(),
+            source,
+        },
     })
 }
 

@@ -55,7 +55,9 @@ impl PieceShape {
             return Err(PieceError::TooLong(length_bytes));
         }
         let mut units = length_bytes.div_ceil(UNIT_DATA_BYTES);
-        let mut subtrees = Vec::new();
+        // At most eight of each size but the largest.
+        let largest = usize::try_from(units / units_of(max_levels)).unwrap_or(0);
+        let mut subtrees = Vec::with_capacity(largest.saturating_add(8 * 8));
         for levels in (UNIT_LEVELS..=max_levels).rev() {
             let size = units_of(levels);
             for _ in 0..units / size {

@@ -62,6 +62,17 @@ pub enum SealError {
         /// The file that says so.
         path: PathBuf,
     },
+    /// Another program's layout.
+    #[error(
+        "{path} has version {found} and this program reads another; use the program that wrote it",
+        path = path.display()
+    )]
+    OtherVersion {
+        /// The file that says so.
+        path: PathBuf,
+        /// The version that it has.
+        found: u64,
+    },
     /// Two layers do not fit in memory.
     #[error(
         "sealing needs {bytes} bytes of memory and the system does not give them; choose a smaller sector class"

@@ -46,6 +46,24 @@ pub enum KeyError {
         /// The other.
         second: CircuitId,
     },
+    /// The two libraries disagree, which is a defect in one of them.
+    #[error(
+        "the two pairing libraries disagree on the verifying key of {id}; do not rely on either"
+    )]
+    Disagreement {
+        /// The circuit.
+        id: CircuitId,
+    },
+}
+
+impl KeyError {
+    /// The key that is at fault.
+    const fn id(&self) -> CircuitId {
+        match self {
+            Self::Point { id, .. } | Self::InputCount { id, .. } | Self::Disagreement { id } => *id,
+            Self::Ambiguous { second, .. } => *second,
+        }
+    }
 }
 
 /// Why proofs do not show a statement.
@@ -106,17 +124,26 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Reads every key.
+    /// Reads every key, with both libraries where both are there.
     ///
     /// # Errors
     /// A key that is malformed or does not fit its circuit, or two for one circuit and class.
     pub fn from_keys(keys: &VerifyingKeys) -> Result<Self, KeyError> {
+        let pure = Keys::read(keys);
+        #[cfg(feature = "prove")]
+        let (pure, blst) = match (pure, Keys::read(keys)) {
+            (Ok(pure), Ok(blst)) => (Ok(pure), blst),
+            (Err(error), Err(_)) => return Err(error),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => {
+                return Err(KeyError::Disagreement { id: error.id() });
+            }
+        };
         Ok(Self {
             digest: keys.digest(),
             watch: None,
-            pure: Keys::read(keys)?,
+            pure: pure?,
             #[cfg(feature = "prove")]
-            blst: Keys::read(keys)?,
+            blst,
         })
     }
 

@@ -218,7 +218,10 @@ impl Journal {
         let prefix = [kind as u8];
         self.with_store(|opened| {
             let mut found = Vec::new();
-            for item in opened.store.iterator(IteratorMode::From(&prefix, Direction::Forward)) {
+            for item in opened
+                .store
+                .iterator(IteratorMode::From(&prefix, Direction::Forward))
+            {
                 let (key, value) = item.map_err(|error| failed(&self.path, &error))?;
                 match key.split_first() {
                     Some((first, name)) if *first == kind as u8 => {

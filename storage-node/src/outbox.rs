@@ -83,7 +83,7 @@ impl Outbox {
                 }
                 MessageStatus::Pending => {}
                 MessageStatus::Unknown => match self.ledger.submit(&entry.message).await {
-                    Ok(_) => {}
+                    Ok(_) => crash_point(&format!("node.message.{}.sent", kind(&purpose))),
                     // Its number was used by another message, so it can never be included.
                     Err(LedgerError::Refused { sentence, .. }) => {
                         tracing::warn!(%purpose, %sentence, "a lost message is made anew");

@@ -164,10 +164,11 @@ impl Pipeline {
             self.note("deals", done);
             let done = self.answer_openings(&view).await;
             self.note("openings", done);
-            let done = self.keep_sectors(&view).await;
-            self.note("sectors", done);
+            // Before new sectors: keys that are made again take the place of a seal.
             let done = self.heal(&view);
             self.note("healing", done);
+            let done = self.keep_sectors(&view).await;
+            self.note("sectors", done);
         }
         let done = self.publish(&view);
         self.note("report", done);

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// The file's name in the testnet's folder.
 pub const RECORD_FILE: &str = "testnet.json";
 
+/// Some hundred bytes a process; more is not ours.
+const LONGEST_RECORD: u64 = 1 << 20;
+
 /// What a testnet's folder says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +70,7 @@ impl Record {
     /// A folder without a testnet, or a file of another form.
     pub fn read(folder: &Path) -> Result<Self, TestnetError> {
         let path = folder.join(RECORD_FILE);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match holdfast_wire::atomic::read_bounded(&path, LONGEST_RECORD) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(TestnetError::Missing {
@@ -191,6 +194,11 @@ mod tests {
         record.write(folder.path()).unwrap();
         assert_eq!(Record::read(folder.path()).unwrap(), record);
         assert!(record.market(folder.path()).unwrap().alive());
+        let path = folder.path().join(RECORD_FILE);
+        let mut text = std::fs::read(&path).unwrap();
+        text.resize(usize::try_from(LONGEST_RECORD).unwrap() + 1, b' ');
+        std::fs::write(&path, text).unwrap();
+        assert!(Record::read(folder.path()).is_err());
         let later = Record {
             version: 2,
             ..record

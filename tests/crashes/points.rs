@@ -44,7 +44,7 @@ async fn done_at_last(network: &mut Network, arguments: &[&str], log: &Path) -> 
     loop {
         let answer = network.run_dying(arguments, Some(log), None).await;
         // Killed after its last write it has nothing left to do, and says so.
-        if answer.status.success() || (kills > 0 && answer.said.contains("is stored already")) {
+        if answer.status.success() || (kills > 0 && answer.said.contains(" already")) {
             return kills;
         }
         // A provider that dies in the middle is an error that says to try again.
@@ -85,7 +85,10 @@ async fn killed_at_every_point_in_turn_the_network_ends_as_if_it_had_not_been() 
     network.start_all().await;
     network
         .until_shown("all sectors are proven", PATIENCE, |view| {
-            all_active(view, usize::from(NODES))
+            all_active(
+                &view.providers.iter().collect::<Vec<_>>(),
+                usize::from(NODES),
+            )
         })
         .await;
 

@@ -3,7 +3,7 @@
 use holdfast_faults::network::{Message, Network};
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::message::Body;
-use holdfast_testnet::{LedgerView, Tree};
+use holdfast_testnet::{LedgerView, ProviderView, Tree};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -14,16 +14,33 @@ pub fn all_deals(view: &LedgerView, state: &str) -> bool {
     deals.all(|deal| deal.state == state)
 }
 
-/// Whether every provider's sector is proven.
-pub fn all_active(view: &LedgerView, providers: usize) -> bool {
-    view.providers.len() == providers
-        && view.providers.iter().all(|provider| {
+/// Whether the sectors of so many providers are proven.
+pub fn all_active(found: &[&ProviderView], providers: usize) -> bool {
+    found.len() == providers
+        && found.iter().all(|provider| {
             !provider.sectors.is_empty()
                 && provider
                     .sectors
                     .iter()
                     .all(|sector| sector.state == "active")
         })
+}
+
+/// Disks that fail cost what a declared fault costs, and no honest provider more: what each was paid
+/// for is still there and proven. The books balance.
+pub fn promises_were_kept(view: &LedgerView) {
+    for provider in view.providers.iter().filter(|one| one.name.is_some()) {
+        println!(
+            "{}: {} deadlines met, {} missed, {} fined, {} paid",
+            provider.name.as_deref().unwrap_or_default(),
+            provider.proven,
+            provider.missed,
+            provider.fined,
+            provider.paid
+        );
+        assert!(provider.proven > 0, "{provider:?}");
+    }
+    assert!(view.supply.balances_out(), "{:?}", view.supply);
 }
 
 /// Nobody was fined and nobody missed a deadline; the books balance.

@@ -6,9 +6,12 @@ use holdfast_client::check::{Checked, Done, Finding, check, demand, deposit};
 use holdfast_client::meter::Meter;
 use holdfast_client::put::Stored;
 use holdfast_client::session::Session;
-use holdfast_market_core::quote::{deal_collateral, finder_share};
+use holdfast_market_core::message::Body;
+use holdfast_market_core::quote::{deal_collateral, deal_set, finder_share};
 use holdfast_market_core::state::{Deal, DealStatus};
 use holdfast_market_core::units::{Amount, Blocks, Height, PackId};
+
+use std::process::Command;
 
 /// Blocks in which a promise is to be kept: long enough for a put on a slow machine.
 const PROMISE: Blocks = Blocks(250);
@@ -25,6 +28,24 @@ async fn checked(session: &Session) -> Checked {
     let catalogue = holdfast_client::published::current(session).await.unwrap();
     let record = holdfast_client::get::find(&catalogue, "file").unwrap();
     check(session, record, 8, &Meter::hidden()).await.unwrap()
+}
+
+/// `holdfast check file` on the network: its exit code and what it printed.
+fn command(network: &Network, more: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .args(["check", "file"])
+        .args(more)
+        .arg("--network")
+        .arg(network.at())
+        .env_remove("HOLDFAST_WALLET")
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 async fn deals(session: &Session, pack: PackId) -> Vec<Deal> {
@@ -193,6 +214,9 @@ async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
     for node in &network.nodes {
         node.accept(pack, |_| {}).await;
     }
+    let (code, text, _) = command(&network, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.ends_with("file: 6 shards, all in order\n"), "{text}");
     let liar = network.nodes[LIAR].provider;
     for (manner, words) in [
         (Manner::RefusesToOpen, "it refuses: "),
@@ -208,6 +232,30 @@ async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
         met(format!("a provider asked for openings: {manner:?}"));
     }
     network.nodes[LIAR].behave(Manner::RefusesToOpen);
+    // As people see it: a table, and on stderr what is wrong and the next step.
+    let (code, text, error) = command(&network, &["--samples", "2"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("it refuses: this node has no such shard"),
+        "{text}"
+    );
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines[0], "error: 1 of 6 shards of file not in order");
+    assert!(
+        lines[1].starts_with("next: `holdfast check file --demand`"),
+        "{error}"
+    );
+    let (code, text, _) = command(&network, &["--json"]);
+    assert_eq!(code, Some(1));
+    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let findings: Vec<&str> = object["shards"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|shard| shard["finding"].as_str().unwrap())
+        .collect();
+    let unopened = findings.iter().filter(|finding| **finding == "unopened");
+    assert_eq!((findings.len(), unopened.count()), (6, 1));
     let mut found = checked(&session).await;
     assert_eq!(found.unopened(), 1);
     let before = session.ledger().account(session.address()).await.unwrap();
@@ -248,15 +296,74 @@ async fn a_put_by_way_of_an_assistant_that_lies_is_stored_all_the_same_and_says_
             node.behave(manner);
         }
         let stored = stored(&network, &session).await;
-        assert!(!stored.around.is_empty());
-        for fault in &stored.around {
-            assert!(fault.contains("assist"), "{fault}");
-        }
+        // Who assisted is named, and what it said of others is told as its word.
+        let named = stored
+            .around
+            .iter()
+            .filter(|fault| fault.contains("assist"));
+        assert!(named.count() > 0, "{:?}", stored.around);
         let back = get(&session, "file", &network.path("back")).await;
         assert!(std::fs::read(back).unwrap() == noise(7, 200_000));
         met(format!("an assistant in a put: {manner:?}"));
         session.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn deals_that_cannot_be_funded_or_are_cancelled_take_nothing_from_anybody() {
+    let network = Network::promising(6, 8, PROMISE).await;
+    let session = network.session();
+    let stored = stored(&network, &session).await;
+    let pack = stored.packs[0].pack;
+    let set = session.ledger().deal_set(pack).await.unwrap();
+    // The same deals, of another owner who has nothing.
+    let poor = network.poor_session("poor");
+    let rich = session.sender();
+    let fees = Body::Transfer {
+        to: poor.address(),
+        amount: Amount::hold(1),
+    };
+    rich.send(fees).await.unwrap();
+    let mut proposal = set.proposal.clone();
+    proposal.pack.owner = poor.address();
+    for terms in &mut proposal.terms {
+        terms.price = Amount(terms.price.0 * 1000);
+    }
+    assert!(deal_set(&proposal).unwrap() > Amount::hold(1));
+    let unfunded = proposal.pack.id().unwrap();
+    let error = poor.sender().send(Body::ProposeDealSet(proposal)).await;
+    assert!(error.unwrap_err().to_string().contains("HOLD"));
+    assert!(session.ledger().deal_set(unfunded).await.is_err());
+    // Somebody else's set is not theirs to cancel; what its owner cancels is over, all of its escrow
+    // is back, and nobody can be claimed from for it.
+    let cancel = Body::CancelDealSet { pack };
+    let theirs = poor.sender().send(cancel.clone()).await.unwrap_err();
+    assert!(theirs.to_string().contains("owner"), "{theirs}");
+    let escrow: u128 = set.deals.iter().map(|deal| deal.escrow.0).sum();
+    let before = session.ledger().account(session.address()).await.unwrap();
+    rich.send(cancel).await.unwrap();
+    let after = session.ledger().account(session.address()).await.unwrap();
+    assert!(after.balance.0 > before.balance.0 + escrow - Amount::hold(1).0 / 100);
+    for deal in deals(&session, pack).await {
+        assert_eq!(
+            (deal.status, deal.escrow),
+            (DealStatus::Cancelled, Amount::ZERO)
+        );
+        let provider = session.ledger().provider(deal.provider).await.unwrap();
+        assert_eq!(provider.collateral, Amount::hold(100));
+    }
+    wait_for(&session, stored.packs[0].height.after(PROMISE)).await;
+    let found = checked(&session).await;
+    assert!(
+        found
+            .shards
+            .iter()
+            .all(|shard| shard.finding == Finding::Over)
+    );
+    met("a client that proposes deals it cannot fund");
+    met("a client that cancels after it has its receipts");
+    poor.close().await;
+    session.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

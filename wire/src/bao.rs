@@ -11,6 +11,7 @@ use bao_tree::iter::{BaoChunk, ResponseIterRef};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
 use bytes::Bytes;
 use holdfast_market_core::units::{ByteCount, ShardRoot};
+use std::cmp;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 /// Bytes of a group.
 pub const GROUP: u64 = 16 << 10;
+/// Bytes of the longest shard: a pack of one shard is as long as the pack. What walks over a shard's
+/// groups walks over no more than these.
+pub const MAX_SHARD: ByteCount = crate::pack::MAX_PACK;
 
 /// Why bytes were not encoded or verified.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,9 @@ pub enum BaoError {
         /// The shard's bytes.
         length: u64,
     },
+    /// No shard is so long.
+    #[error("a shard of {} bytes is too long: one has at most {}", .0.0, MAX_SHARD.0)]
+    TooLong(ByteCount),
     /// The stored hashes are not of this shard.
     #[error(
         "the stored hashes have {found} bytes, and those of a shard of {length} bytes have {expected}"
@@ -194,6 +201,9 @@ impl Outboard {
 
 /// Rounds ranges to groups, after checking that they are inside the shard.
 fn chunk_ranges(length: u64, ranges: &[ByteRange]) -> Result<ChunkRanges, BaoError> {
+    if length > MAX_SHARD.0 {
+        return Err(BaoError::TooLong(ByteCount(length)));
+    }
     let mut bytes = ByteRanges::empty();
     for range in ranges {
         if range.start >= range.end || range.end > length {
@@ -313,13 +323,10 @@ pub async fn verify_body(
     verified: &AtomicU64,
 ) -> Result<Vec<u8>, BaoError> {
     let chunks = chunk_ranges(length.0, &[range])?;
-    let stated = body.length();
-    if stated != encoded_length(length, &[range])? {
-        return Err(if stated.0 == 0 {
-            BaoError::Short
-        } else {
-            BaoError::Long
-        });
+    match body.length().cmp(&encoded_length(length, &[range])?) {
+        cmp::Ordering::Less => return Err(BaoError::Short),
+        cmp::Ordering::Greater => return Err(BaoError::Long),
+        cmp::Ordering::Equal => {}
     }
     let root = blake3::Hash::from_bytes(*root.as_bytes());
     let mut window = Window::new(range);
@@ -411,6 +418,28 @@ mod tests {
             encoded.push(0);
             prop_assert!(matches!(verify(&encoded), Err(BaoError::Long)));
         }
+    }
+
+    #[test]
+    fn a_shard_that_is_longer_than_any_is_refused_and_not_walked() {
+        let range = ByteRange {
+            start: 0,
+            end: 1 << 60,
+        };
+        let length = ByteCount(1 << 60);
+        assert!(matches!(
+            encoded_length(length, &[range]),
+            Err(BaoError::TooLong(_))
+        ));
+        assert!(matches!(
+            verify_slice(ShardRoot([0; 32]), length, range, &[]),
+            Err(BaoError::TooLong(_))
+        ));
+        let all = ByteRange {
+            start: 0,
+            end: MAX_SHARD.0,
+        };
+        assert!(encoded_length(MAX_SHARD, &[all]).is_ok());
     }
 
     #[test]

@@ -140,9 +140,14 @@ impl Node {
         let follower = client.clone();
         let following = tokio::spawn(async move {
             let mut next = Height(1);
-            while let Ok(status) = follower.wait(next).await {
-                show_status.send_modify(|shown| shown.height = status.height);
-                next = status.height.after(Blocks(1));
+            loop {
+                match follower.wait(next).await {
+                    Ok(status) => {
+                        show_status.send_modify(|shown| shown.height = status.height);
+                        next = status.height.after(Blocks(1));
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
             }
         });
         let sender = Sender::new(client.clone(), network, parameters, owner.clone());
@@ -196,21 +201,22 @@ impl Node {
                 piece_roots: roots.0,
             });
         }
-        let body = Body::AcceptDeals {
-            provider: self.provider,
-            deals,
+        let fees = Body::Transfer {
+            to: address_of(&self.shared.worker),
+            amount: Amount::hold(1),
         };
-        self.worker().send(body).await.unwrap();
-    }
-
-    /// Sends the worker's messages.
-    pub fn worker(&self) -> Sender {
-        Sender::new(
+        self.sender.send(fees).await.unwrap();
+        let worker = Sender::new(
             self.sender.client().clone(),
             self.shared.network,
             self.shared.parameters.clone(),
             self.shared.worker.clone(),
-        )
+        );
+        let body = Body::AcceptDeals {
+            provider: self.provider,
+            deals,
+        };
+        worker.send(body).await.unwrap();
     }
 
     /// Files of shards, whole or not.
@@ -331,7 +337,7 @@ impl Network {
         let keys = encode(&verifying_keys).unwrap();
         NetworkFolder::create(&path, &genesis, &keys, &api, Path::new("none")).unwrap();
         let client = LedgerClient::new(&api).unwrap();
-        let rules = (market.ledger().network(), genesis.parameters.clone());
+        let rules = (market.network(), genesis.parameters.clone());
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move { market.run(stopped).await.unwrap() });
         let mut network = Self {

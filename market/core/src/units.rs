@@ -64,7 +64,14 @@ impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-            text.parse().map(Amount).map_err(serde::de::Error::custom)
+            let grains: u128 = text.parse().map_err(serde::de::Error::custom)?;
+            // `parse` takes a sign and leading zeros; an amount is written in one way.
+            if grains.to_string() != *text {
+                return Err(serde::de::Error::custom(
+                    "an amount has decimal digits only",
+                ));
+            }
+            Ok(Amount(grains))
         } else {
             holdfast_proofs::bytes::deserialize_fixed::<16, D>(deserializer)
                 .map(|bytes| Amount(u128::from_be_bytes(bytes)))
@@ -289,6 +296,19 @@ mod tests {
             Address::from_text("thold1x", "thold"),
             Err(AddressError::Malformed(_))
         ));
+    }
+
+    #[test]
+    fn an_amount_has_one_form_in_json() {
+        let read = |text: &str| {
+            let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text);
+            Amount::deserialize(text).ok()
+        };
+        assert_eq!(read("5"), Some(Amount(5)));
+        assert_eq!(read(&u128::MAX.to_string()), Some(Amount(u128::MAX)));
+        for other in ["+5", "05", "", " 5", "5.0", "-0", "5e0"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

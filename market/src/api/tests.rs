@@ -226,6 +226,58 @@ async fn messages_that_cannot_be_taken_are_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_dribble_keep_nobody_waiting_and_are_given_up() {
+    let running = Running::start("dribble").await;
+    running.client.wait(Height(1)).await.unwrap();
+    // More than there are turns for requests, and more than may be read at once.
+    let mut slow = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let head = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(b"x").await.unwrap();
+        slow.push(stream);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = Instant::now();
+    running.client.status().await.unwrap();
+    running.client.supply().await.unwrap();
+    assert!(
+        before.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        before.elapsed()
+    );
+    let mut answer = vec![0; 64];
+    let reading = slow[0].read(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    let answer = String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    // A message is taken in, though others still dribble.
+    let id = running.network.transfer(0, Address([3; 32]), Amount(1));
+    running.client.submit(&id).await.unwrap();
+    // One that does not say how long it is, and is too long, is cut at the limit.
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+    for _ in 0..16 {
+        if stream.write_all(&chunk).await.is_err() {
+            break;
+        }
+    }
+    let mut answer = vec![0; 64];
+    let read = stream.read(&mut answer).await.unwrap_or(0);
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    drop((slow, silent));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_a_long_poll_and_the_next_start_goes_on() {
     let running = Running::start("stop").await;
     running.client.wait(Height(3)).await.unwrap();

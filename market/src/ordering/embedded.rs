@@ -114,7 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_an_hour_forth_and_back_stops_nothing_and_no_block_is_older_than_its_parent() {
+    fn a_clock_that_is_set_an_hour_forth_and_back_stops_nothing_and_no_block_is_older_than_its_parent()
+     {
         let network = Network::new("clock");
         let ledger = network.open();
         let keys = network.validator();

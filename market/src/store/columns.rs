@@ -1,8 +1,8 @@
 //! The columns of the database and the keys in them.
 
-use holdfast_market_core::message::{Unencodable, encode};
+use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::Height;
-use jmt::storage::NodeKey;
+use jmt::storage::{Node, NodeKey};
 use rocksdb::ColumnFamilyDescriptor;
 
 /// Says which program wrote the folder.
@@ -90,6 +90,14 @@ pub fn node_key(key: &NodeKey) -> Result<Vec<u8>, Unencodable> {
     Ok(bytes)
 }
 
+/// Reads a tree node as it is stored.
+///
+/// # Errors
+/// Bytes that are not exactly what a node is written as.
+pub fn read_node(bytes: &[u8]) -> Result<Node, Undecodable> {
+    decode("node of the state tree", bytes)
+}
+
 /// The key under which a node is listed as stale.
 pub fn stale_key(since: u64, node: &NodeKey) -> Result<Vec<u8>, Unencodable> {
     let mut bytes = since.to_be_bytes().to_vec();
@@ -113,7 +121,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn to_bytes(self) -> [u8; 12] {
+    /// As the index stores it.
+    pub fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];
         let (height, position) = bytes.split_at_mut(8);
         height.copy_from_slice(&self.height.0.to_be_bytes());
@@ -121,7 +130,8 @@ impl Place {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    /// Reads what the index stores.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (height, position) = bytes.split_first_chunk::<8>()?;
         Some(Place {
             height: Height(u64::from_be_bytes(*height)),

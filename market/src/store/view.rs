@@ -102,7 +102,7 @@ impl TreeReader for TreeNodes<'_> {
         let Some(bytes) = self.db.get_cf(self.nodes, columns::node_key(node_key)?)? else {
             return Ok(None);
         };
-        Ok(Some(serde_ipld_dagcbor::from_slice(&bytes)?))
+        Ok(Some(columns::read_node(&bytes)?))
     }
 
     fn get_value_option(&self, _: Version, _: KeyHash) -> anyhow::Result<Option<OwnedValue>> {

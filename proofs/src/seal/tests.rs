@@ -349,6 +349,22 @@ fn a_folder_of_another_replica_is_refused() {
 }
 
 #[test]
+fn a_folder_of_another_version_is_refused_by_its_version() {
+    let dir = copy(false);
+    let path = dir.path().join("sector.json");
+    let text = crate::checked::without_check_or_old(&std::fs::read(&path).unwrap()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let later = text.replacen("\"version\": 1", "\"version\": 7", 1);
+    assert_ne!(later, text);
+    std::fs::write(&path, crate::checked::with_check(later.as_bytes())).unwrap();
+    let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();
+    assert!(
+        matches!(error, SealError::OtherVersion { found: 7, .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_sector_that_is_not_there_or_not_readable_is_refused() {
     let dir = TempDir::new().unwrap();
     let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();

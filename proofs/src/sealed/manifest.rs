@@ -8,7 +8,7 @@
 
 use super::{data_path, key_path, replica_path};
 use crate::checked;
-use crate::files::{Named, remove, replace};
+use crate::files::{Named, read_bounded, remove, replace};
 use crate::node::Node;
 use crate::replica::ReplicaId;
 use crate::seal::{SealCommitment, SealError};
@@ -21,8 +21,12 @@ use std::path::{Path, PathBuf};
 /// The layout that this code writes and reads.
 const VERSION: u32 = 1;
 
+/// More than any manifest has: 64 groups, each with a few roots.
+const LONGEST: u64 = 256 << 10;
+
 /// A sector's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     version: u32,
     pub(crate) class: SectorClass,
@@ -114,22 +118,32 @@ impl Manifest {
 
     /// The manifest in a file; none where there is no file.
     fn read(path: &Path) -> Result<Option<Self>, SealError> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match read_bounded(path, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(SealError::Damaged { path: path.into() });
+            }
             other => other.named("read", path)?,
         };
-        checked::without_check_or_old(&bytes)
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .filter(|manifest: &Manifest| {
-                manifest.version == VERSION
-                    && manifest.groups.len() == 64
-                    && manifest
-                        .staged
-                        .keys()
-                        .all(|group| Group::new(*group).is_some())
-            })
-            .map(Some)
-            .ok_or_else(|| SealError::Damaged { path: path.into() })
+        let damaged = || SealError::Damaged { path: path.into() };
+        let text = checked::without_check_or_old(&bytes).ok_or_else(damaged)?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|_| damaged())?;
+        let version = value.get("version").and_then(serde_json::Value::as_u64);
+        if let Some(found) = version.filter(|version| *version != u64::from(VERSION)) {
+            let path = path.into();
+            return Err(SealError::OtherVersion { path, found });
+        }
+        let manifest: Manifest = serde_json::from_value(value).map_err(|_| damaged())?;
+        let whole = manifest.groups.len() == 64
+            && manifest
+                .staged
+                .keys()
+                .all(|group| Group::new(*group).is_some());
+        if whole {
+            Ok(Some(manifest))
+        } else {
+            Err(damaged())
+        }
     }
 
     /// Writes the manifest, which is the step, and then its copy.

@@ -65,6 +65,11 @@ impl Pipeline {
                         .start(Lane::Heal, &name, view.height, move || patient.look());
                 }
                 Repair::Seal => {
+                    // Looked at here, so that a job begins as soon as nothing is in its way.
+                    if let Err(error) = patient.check_room() {
+                        first = first.and(Err(error));
+                        continue;
+                    }
                     let shown = self.sealing.clone();
                     let job = move || patient.seal_again(Ended(shown));
                     let name = format!("seal sector {number} again");
@@ -189,7 +194,6 @@ impl Patient {
             self.sectors.mended(number);
             return Ok(());
         }
-        self.check_room()?;
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let (class, replica) = (self.record.class, self.record.replica);
         let mut progress = |progress: SealProgress| {

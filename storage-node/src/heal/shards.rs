@@ -34,7 +34,16 @@ impl Pipeline {
                     shared.shards.mended(deal);
                     return Ok(());
                 }
-                let faults = runtime.block_on(rebuild(&shared, &peers, &ledger, deal))?;
+                // On the runtime's own threads: those that it starts for this would inherit the low
+                // priority of the job, and keep it.
+                let (say, hear) = std::sync::mpsc::channel();
+                runtime.spawn(async move {
+                    let _ = say.send(rebuild(&shared, &peers, &ledger, deal).await);
+                });
+                let faults = hear.recv().map_err(|_| NodeError::Rebuild {
+                    shard: deal,
+                    reason: "the node is ending".into(),
+                })??;
                 for fault in faults {
                     tracing::warn!(shard = %deal, %fault, "another shard was not read");
                 }

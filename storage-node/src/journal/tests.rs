@@ -161,7 +161,9 @@ fn a_damaged_entry_is_an_error_that_names_it() {
     })
     .unwrap();
     step(&path, |journal| {
-        journal.store.put(b"oprecommit/1", b"\xff\x00").unwrap();
+        let mut batch = WriteBatch::default();
+        batch.put(b"oprecommit/1", b"\xff\x00");
+        journal.write(batch).unwrap();
         let error = journal.outbox().unwrap_err().to_string();
         assert!(error.contains("precommit/1"), "{error}");
     });

@@ -47,7 +47,9 @@ impl Clock {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref()),
             ("NO_FAKE_STAT", "1".as_ref()),
         ];
-        pairs.map(|(name, value)| (name.into(), value.into())).into()
+        pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .into()
     }
 }
 

@@ -55,6 +55,25 @@ impl Damage {
         all
     }
 
+    /// Flips its bit where it lies, in a file that somebody may have open.
+    ///
+    /// # Panics
+    /// Where the file is gone or too short, and for any other damage.
+    pub fn apply_in_place(self, path: &Path) {
+        use std::os::unix::fs::FileExt;
+        let Self::Flip { byte, bit } = self else {
+            panic!("{self} is not done in place");
+        };
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
+        let mut one = [0];
+        file.read_exact_at(&mut one, byte).unwrap();
+        file.write_all_at(&[one[0] ^ (1 << bit)], byte).unwrap();
+    }
+
     /// Does it to a file.
     pub fn apply(self, path: &Path) {
         match self {
@@ -350,6 +369,29 @@ pub fn unknown(owner: Owner, folder: &Path) -> Vec<PathBuf> {
             kind_of(owner, below).is_none() && !passing(path)
         })
         .collect()
+}
+
+/// Files of a whole testnet's folder that no row of the table names.
+pub fn unknown_in_testnet(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let owner = match name {
+            "market" => Owner::Market,
+            "wallet" => Owner::Wallet,
+            name if name.starts_with("node-") => Owner::Node,
+            _ => continue,
+        };
+        found.extend(unknown(owner, &path));
+    }
+    let ours = |path: &PathBuf| {
+        let below = path.strip_prefix(folder).unwrap();
+        let first = below.iter().next().unwrap().to_str().unwrap();
+        !["market", "wallet"].contains(&first) && !first.starts_with("node-")
+    };
+    found.extend(unknown(Owner::Network, folder).into_iter().filter(ours));
+    found
 }
 
 /// Every file below a folder, in order.

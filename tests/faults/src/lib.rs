@@ -17,3 +17,5 @@ pub mod disk;
 pub mod figures;
 pub mod network;
 pub mod points;
+#[cfg(test)]
+mod threats;

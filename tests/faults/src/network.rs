@@ -127,6 +127,11 @@ impl Network {
         self.testnet.layout().folder()
     }
 
+    /// Where a process listens.
+    pub fn address(&self, name: &str) -> String {
+        format!("127.0.0.1:{}", self.processes[name].record.port)
+    }
+
     /// The names of its processes: `market`, `node-0` and so on.
     pub fn names(&self) -> Vec<String> {
         self.processes.keys().cloned().collect()

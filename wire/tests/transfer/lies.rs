@@ -128,7 +128,7 @@ pub(super) async fn read(
     match lie {
         Lie::NoBody => tokio::time::sleep(LONG).await,
         Lie::BreaksOff => {
-            let _ = writer.write(Bytes::from(body.split_off(100))).await;
+            let _ = writer.write(Bytes::from(body).slice(..100)).await;
         }
         Lie::ByteASecond => {
             for byte in body {

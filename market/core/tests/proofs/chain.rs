@@ -22,6 +22,8 @@ pub const CLASS: SectorClass = SectorClass::Mib8;
 /// Owner and worker of provider 0.
 pub const PROVIDER: usize = 0;
 pub const CLIENT: usize = 1;
+/// Owner and worker of provider 1, who has nothing and takes what others show.
+pub const THIEF: usize = 2;
 
 pub struct Chain {
     pub rules: Rules,
@@ -68,7 +70,7 @@ impl Chain {
             time: 0,
             parameters: parameters(),
             verifying_keys: keys.digest(),
-            balances: [PROVIDER, CLIENT]
+            balances: [PROVIDER, CLIENT, THIEF]
                 .map(|index| Balance {
                     account: address(index),
                     amount: Amount::hold(1_000),
@@ -118,7 +120,7 @@ impl Chain {
 
     /// One block of these messages; what came of each.
     pub fn block(&mut self, bodies: Vec<(usize, Body)>) -> Vec<OutcomeResult> {
-        let mut nonces = [PROVIDER, CLIENT]
+        let mut nonces = [PROVIDER, CLIENT, THIEF]
             .map(|index| query::account(&self.view, &address(index)).unwrap().nonce);
         let messages = bodies
             .into_iter()
@@ -152,9 +154,14 @@ impl Chain {
     /// Every one of these is refused, for the reason beside it; the sectors stay as they are and no
     /// proof counts.
     pub fn refused(&mut self, wrong: Vec<(&str, Body, &str)>) {
+        self.refused_from(PROVIDER, wrong);
+    }
+
+    /// The same, where another sends them.
+    pub fn refused_from(&mut self, who: usize, wrong: Vec<(&str, Body, &str)>) {
         let state = |chain: &Self| ([0, 1].map(|number| chain.sector(number)), chain.held);
         let before = state(self);
-        let bodies = wrong.iter().map(|(_, body, _)| (PROVIDER, body.clone()));
+        let bodies = wrong.iter().map(|(_, body, _)| (who, body.clone()));
         let results = self.block(bodies.collect());
         for ((what, _, reason), result) in wrong.iter().zip(results) {
             match result {

@@ -10,7 +10,7 @@
 mod chain;
 mod prover;
 
-use chain::{CLASS, CLIENT, Chain, PROVIDER, parameters, sector_id};
+use chain::{CLASS, CLIENT, Chain, PROVIDER, THIEF, parameters, sector_id};
 use holdfast_market_core::challenge;
 use holdfast_market_core::message::{
     Acceptance, Body, DealSetProposal, GroupRoot, PackHeader, PreCommit, ProviderOffer,
@@ -20,8 +20,8 @@ use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::schedule;
 use holdfast_market_core::state::{DealStatus, SectorStatus};
 use holdfast_market_core::units::{
-    Amount, Beacon, ByteCount, DealId, Height, NodeKey, Period, Periods, ProviderId, ShardIndex,
-    ShardRoot,
+    Amount, Beacon, ByteCount, DealId, Height, NodeKey, Period, Periods, ProviderId, SectorId,
+    SectorNumber, ShardIndex, ShardRoot,
 };
 use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::sealed::Sealed;
@@ -82,6 +82,14 @@ fn prove_embed(number: u64, proofs: &[ProofBytes]) -> Body {
     }
 }
 
+/// The sector that provider 1 says it has.
+fn stolen_sector() -> SectorId {
+    SectorId {
+        provider: ProviderId(1),
+        number: SectorNumber(0),
+    }
+}
+
 /// Both sectors committed to and proven sealed; sector 1 a block after sector 0.
 fn sealed(
     chain: &mut Chain,
@@ -100,7 +108,14 @@ fn sealed(
         });
         (PROVIDER, body)
     });
-    for result in chain.block(commits.to_vec()) {
+    let mut commits = commits.to_vec();
+    // A thief commits to what it saw others commit to, as its own.
+    let mut stolen = commits[0].1.clone();
+    if let Body::PreCommitSector(commit) = &mut stolen {
+        commit.sector = stolen_sector();
+    }
+    commits.push((THIEF, stolen));
+    for result in chain.block(commits) {
         assert_eq!(result, holdfast_market_core::block::OutcomeResult::Done);
     }
     let drawn = schedule::seal_challenge_height(&parameters(), chain.height());
@@ -118,6 +133,22 @@ fn sealed(
             .iter()
             .map(|(what, proofs, why)| (*what, prove_seal(0, proofs), *why))
             .collect(),
+    );
+    // Its replica has another id, so what shows the seal of the one shows nothing of the other.
+    let of_the_thief = Body::ProveSeal {
+        sector: stolen_sector(),
+        proofs: proofs[0].clone(),
+    };
+    chain.refused_from(
+        THIEF,
+        vec![
+            ("another provider's seal", of_the_thief, REFUSED),
+            (
+                "another provider's seal for it",
+                prove_seal(0, &proofs[0]),
+                "only the worker",
+            ),
+        ],
     );
     for number in [0, 1] {
         chain.done(PROVIDER, prove_seal(number, &proofs[number as usize]));
@@ -183,18 +214,18 @@ fn accepted(chain: &mut Chain) -> [DealId; 2] {
 fn two_real_sectors_are_sealed_filled_and_proven_and_every_wrong_proof_is_refused() {
     let mut prover = Prover::new();
     let mut chain = Chain::new(&prover.keys);
-    chain.done(
-        PROVIDER,
-        Body::RegisterProvider {
-            worker: chain::address(PROVIDER),
+    for who in [PROVIDER, THIEF] {
+        let registration = Body::RegisterProvider {
+            worker: chain::address(who),
             offer: ProviderOffer {
                 node: NodeKey([7; 32]),
                 endpoint: "127.0.0.1:4000".into(),
                 price: Amount::hold(1),
             },
             collateral: Amount::hold(100),
-        },
-    );
+        };
+        chain.done(who, registration);
+    }
     let [(mut zero, zero_keys), (mut one, one_keys)] = sealed(&mut chain, &mut prover);
     let deals = accepted(&mut chain);
     spacetime_of_bare_keys(&mut chain, &mut prover, &zero);
@@ -287,6 +318,21 @@ fn two_real_sectors_are_sealed_filled_and_proven_and_every_wrong_proof_is_refuse
         REFUSED,
     ));
     chain.refused(all);
+    let of_the_thief = Body::ProveEmbed {
+        sector: stolen_sector(),
+        proofs: right.clone(),
+    };
+    chain.refused_from(
+        THIEF,
+        vec![
+            ("another provider's embed", of_the_thief, "this needs an"),
+            (
+                "another provider's embed for it",
+                prove_embed(0, &right),
+                "only the worker",
+            ),
+        ],
+    );
     chain.done(PROVIDER, prove_embed(0, &right));
     assert_eq!(chain.held.embed, 2);
     zero.finish_embed().unwrap();
@@ -373,6 +419,21 @@ fn spacetime_of_data(
         .map(|(what, proof, why)| (what, prove_spacetime(chain, period, proof), why))
         .collect();
     chain.refused(wrong);
+    let mut of_the_thief = prove_spacetime(chain, period, right);
+    if let Body::ProveSpacetime { provider, .. } = &mut of_the_thief {
+        *provider = stolen_sector().provider;
+    }
+    chain.refused_from(
+        THIEF,
+        vec![
+            ("another provider's replica", of_the_thief, "this needs"),
+            (
+                "another provider's replica for it",
+                prove_spacetime(chain, period, right),
+                "only the worker",
+            ),
+        ],
+    );
     chain.done(PROVIDER, prove_spacetime(chain, period, right));
     assert_eq!(chain.held.spacetime, 2);
     chain.refused(vec![(

@@ -380,6 +380,9 @@ async fn seal() -> (Ledger, TempDir) {
         world.until_posted(step).await;
         world.ends_after_sending(step).await;
     }
+    // Layers and columns are kinds of the table too.
+    let unknown = crate::damage::unknown(crate::damage::Owner::Node, &world.data());
+    assert_eq!(unknown, [PathBuf::new(); 0]);
     world.until_posted("ProveSeal").await;
     let record = world.node().pipeline.shared.journal.sector(SectorNumber(0));
     assert!(record.unwrap().unwrap().seal_proofs.is_some());
