@@ -8,6 +8,7 @@ use holdfast_faults::network::{Network, Running, patient_rules};
 use holdfast_testnet::{LedgerView, Tree};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,9 +55,17 @@ impl Machine {
                     .finalize_xof()
                     .fill(&mut content);
                 std::fs::write(&source, content).unwrap();
-                let words = ["put", "--data-shards", "2", "--total-shards", "3", "--network"];
-                let mut arguments: Vec<std::ffi::OsString> = words.map(Into::into).to_vec();
-                arguments.extend([self.network.folder().into(), source.clone().into()]);
+                let network = self.network.folder().to_owned();
+                let arguments: [&OsStr; 8] = [
+                    "put".as_ref(),
+                    source.as_ref(),
+                    "--data-shards".as_ref(),
+                    "2".as_ref(),
+                    "--total-shards".as_ref(),
+                    "3".as_ref(),
+                    "--network".as_ref(),
+                    network.as_ref(),
+                ];
                 let running = Running::begin(binary(), &arguments, &[]);
                 self.putting = Some((source, running));
             }
