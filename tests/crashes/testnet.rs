@@ -25,7 +25,11 @@ struct Down(std::path::PathBuf);
 
 impl Drop for Down {
     fn drop(&mut self) {
-        let words = [OsStr::new("testnet"), OsStr::new("down"), self.0.as_os_str()];
+        let words = [
+            OsStr::new("testnet"),
+            OsStr::new("down"),
+            self.0.as_os_str(),
+        ];
         Running::begin(binary(), &words, &[]).wait();
     }
 }

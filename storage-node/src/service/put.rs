@@ -64,8 +64,11 @@ impl Service {
         // A task of its own: whoever hangs up in the middle must not leave bytes without a record,
         // or a record whose room is given away.
         let (service, put) = (self.clone(), put.clone());
-        let taking =
-            async move { service.take_in(&put, body, order, (provider, height), reservation).await };
+        let taking = async move {
+            service
+                .take_in(&put, body, order, (provider, height), reservation)
+                .await
+        };
         tokio::spawn(taking)
             .await
             .map_err(|error| self.internal(&error))?
