@@ -54,7 +54,14 @@ impl Machine {
                     .finalize_xof()
                     .fill(&mut content);
                 std::fs::write(&source, content).unwrap();
-                let words = ["put", "--data-shards", "2", "--total-shards", "3", "--network"];
+                let words = [
+                    "put",
+                    "--data-shards",
+                    "2",
+                    "--total-shards",
+                    "3",
+                    "--network",
+                ];
                 let mut arguments: Vec<std::ffi::OsString> = words.map(Into::into).to_vec();
                 arguments.extend([self.network.folder().into(), source.clone().into()]);
                 let running = Running::begin(binary(), &arguments, &[]);
