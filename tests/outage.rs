@@ -8,6 +8,7 @@ use holdfast_faults::network::{Network, Running, patient_rules};
 use holdfast_testnet::{LedgerView, Tree};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,16 +55,17 @@ impl Machine {
                     .finalize_xof()
                     .fill(&mut content);
                 std::fs::write(&source, content).unwrap();
-                let words = [
-                    "put",
-                    "--data-shards",
-                    "2",
-                    "--total-shards",
-                    "3",
-                    "--network",
+                let network = self.network.folder().to_owned();
+                let arguments: [&OsStr; 8] = [
+                    "put".as_ref(),
+                    source.as_ref(),
+                    "--data-shards".as_ref(),
+                    "2".as_ref(),
+                    "--total-shards".as_ref(),
+                    "3".as_ref(),
+                    "--network".as_ref(),
+                    network.as_ref(),
                 ];
-                let mut arguments: Vec<std::ffi::OsString> = words.map(Into::into).to_vec();
-                arguments.extend([self.network.folder().into(), source.clone().into()]);
                 let running = Running::begin(binary(), &arguments, &[]);
                 self.putting = Some((source, running));
             }
@@ -98,12 +100,37 @@ impl Machine {
         self.disk.cut_power(loss);
     }
 
-    /// What a node says that it could not do.
-    fn troubles(&self, node: &str) -> Vec<String> {
+    fn status(&self, node: &str) -> serde_json::Value {
         let data = self.network.folder().join(node);
         let words = ["node", "status", "--data", data.to_str().unwrap()];
-        let answer = Running::begin(binary(), &words, &[]).wait();
-        let troubles = answer.object["troubles"].as_array().cloned();
+        Running::begin(binary(), &words, &[]).wait().object
+    }
+
+    /// Waits until every node follows the ledger: one that only starts has to write its journal.
+    async fn wait_for_all(&mut self) {
+        let begun = Instant::now();
+        let ledger = self.network.ledger();
+        let mut reached = None;
+        for node in 0..NODES {
+            loop {
+                self.network.supervise();
+                if reached.is_none() {
+                    reached = ledger.status().await.ok().map(|status| status.height.0);
+                }
+                let status = self.status(&format!("node-{node}"));
+                let height = status["status"]["height"].as_u64();
+                if reached.is_some_and(|reached| height > Some(reached)) {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "node-{node} does not follow");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// What a node says that it could not do.
+    fn troubles(&self, node: &str) -> Vec<String> {
+        let troubles = self.status(node)["troubles"].as_array().cloned();
         let words = troubles.unwrap_or_default().into_iter();
         words
             .filter_map(|one| Some(one.as_str()?.to_owned()))
@@ -129,6 +156,7 @@ impl Machine {
 
     /// On a full disk nothing is stored and nothing dies; with room again the same command does it.
     async fn fill_and_make_room(&mut self) {
+        self.wait_for_all().await;
         self.disk.limit(self.disk.used());
         let goal = self.stored.len();
         self.step();
