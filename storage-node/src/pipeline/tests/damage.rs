@@ -215,7 +215,7 @@ async fn a_sector_with_damaged_groups_is_put_right_and_misses_no_deadline() {
     assert!(world.height() < begun.after(Blocks(30)));
     assert_eq!(
         damage::unknown(Owner::Node, &world.data()),
-        [PathBuf::new(); 0]
+        Vec::<PathBuf>::new()
     );
 
     // Its next deadline is proven.
@@ -305,7 +305,7 @@ async fn an_embed_whose_files_are_damaged_is_written_again_and_proven() {
     let whole = std::fs::read(key).unwrap();
     assert_eq!(
         damage::unknown(Owner::Node, &world.data()),
-        [PathBuf::new(); 0]
+        Vec::<PathBuf>::new()
     );
     // Its roots, every one: whatever is challenged does not open.
     for level in 0..whole.len() / 32 {
