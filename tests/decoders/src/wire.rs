@@ -25,13 +25,13 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         usual("request-frame", Form::Cbor, request, || {
             requests()
                 .into_iter()
-                .map(|request| framed(request))
+                .map(framed)
                 .collect()
         }),
         usual("response-frame", Form::Cbor, response, || {
             responses()
                 .into_iter()
-                .map(|response| framed(response))
+                .map(framed)
                 .collect()
         }),
         usual("bao-slice", Form::Bytes, bao_slice, || {
