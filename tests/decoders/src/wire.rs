@@ -23,23 +23,10 @@ use std::sync::atomic::AtomicU64;
 pub(crate) fn decoders() -> Vec<Decoder> {
     vec![
         usual("request-frame", Form::Cbor, request, || {
-<<<<<<< HEAD
-            requests()
-                .into_iter()
-                .map(framed)
-                .collect()
-        }),
-        usual("response-frame", Form::Cbor, response, || {
-            responses()
-                .into_iter()
-                .map(framed)
-                .collect()
-=======
             requests().into_iter().map(framed).collect()
         }),
         usual("response-frame", Form::Cbor, response, || {
             responses().into_iter().map(framed).collect()
->>>>>>> bytes
         }),
         usual("bao-slice", Form::Bytes, bao_slice, || {
             vec![honest_slice(RANGE)]
