@@ -90,11 +90,15 @@ fn stolen_sector() -> SectorId {
     }
 }
 
-/// Both sectors committed to and proven sealed; sector 1 a block after sector 0.
+/// Both sectors committed to and proven sealed, sector 1 a block after sector 0; and what showed the
+/// seal of sector 0.
 fn sealed(
     chain: &mut Chain,
     prover: &mut Prover,
-) -> [(Sealed, [holdfast_proofs::node::Node; 64]); 2] {
+) -> (
+    [(Sealed, [holdfast_proofs::node::Node; 64]); 2],
+    Vec<ProofBytes>,
+) {
     let ticket = Height(0);
     let sectors = [0, 1].map(|number| prover.seal(chain, number, ticket));
     let commits = [0u64, 1].map(|number| {
@@ -134,22 +138,6 @@ fn sealed(
             .map(|(what, proofs, why)| (*what, prove_seal(0, proofs), *why))
             .collect(),
     );
-    // Its replica has another id, so what shows the seal of the one shows nothing of the other.
-    let of_the_thief = Body::ProveSeal {
-        sector: stolen_sector(),
-        proofs: proofs[0].clone(),
-    };
-    chain.refused_from(
-        THIEF,
-        vec![
-            ("another provider's seal", of_the_thief, REFUSED),
-            (
-                "another provider's seal for it",
-                prove_seal(0, &proofs[0]),
-                "only the worker",
-            ),
-        ],
-    );
     for number in [0, 1] {
         chain.done(PROVIDER, prove_seal(number, &proofs[number as usize]));
         assert!(matches!(
@@ -159,7 +147,9 @@ fn sealed(
     }
     assert_eq!(chain.held.seal, 4);
     chain.refused(vec![("again", prove_seal(0, &proofs[0]), "pre-committed")]);
-    sectors.map(|(sealed, commitment)| (sealed, commitment.key_groups))
+    let sectors = sectors.map(|(sealed, commitment)| (sealed, commitment.key_groups));
+    let [seal, _] = proofs;
+    (sectors, seal)
 }
 
 /// A pack of two shards, one for each sector, accepted by provider 0.
@@ -214,7 +204,7 @@ fn accepted(chain: &mut Chain) -> [DealId; 2] {
 fn two_real_sectors_are_sealed_filled_and_proven_and_every_wrong_proof_is_refused() {
     let mut prover = Prover::new();
     let mut chain = Chain::new(&prover.keys);
-    for who in [PROVIDER, THIEF] {
+    let registrations = [PROVIDER, THIEF].map(|who| {
         let registration = Body::RegisterProvider {
             worker: chain::address(who),
             offer: ProviderOffer {
@@ -224,11 +214,32 @@ fn two_real_sectors_are_sealed_filled_and_proven_and_every_wrong_proof_is_refuse
             },
             collateral: Amount::hold(100),
         };
-        chain.done(who, registration);
+        (who, registration)
+    });
+    for result in chain.block(registrations.to_vec()) {
+        assert_eq!(result, holdfast_market_core::block::OutcomeResult::Done);
     }
-    let [(mut zero, zero_keys), (mut one, one_keys)] = sealed(&mut chain, &mut prover);
+    let ([(mut zero, zero_keys), (mut one, one_keys)], seal) = sealed(&mut chain, &mut prover);
     let deals = accepted(&mut chain);
     spacetime_of_bare_keys(&mut chain, &mut prover, &zero);
+
+    // The thief's replica has another id, so what shows the seal of the one shows nothing of the
+    // other.
+    let of_the_thief = Body::ProveSeal {
+        sector: stolen_sector(),
+        proofs: seal.clone(),
+    };
+    chain.refused_from(
+        THIEF,
+        vec![
+            ("another provider's seal", of_the_thief, REFUSED),
+            (
+                "another provider's seal for it",
+                prove_seal(0, &seal),
+                "only the worker",
+            ),
+        ],
+    );
 
     // Embedding, step by step. Sector 1 will commit to a replica that it did not write.
     let groups = [9, 50].map(|index| Group::new(index).unwrap());
