@@ -52,7 +52,12 @@ pub(crate) fn decoders() -> Vec<Decoder> {
 /// A folder of a decoder's own, for this process.
 pub(crate) fn folder(name: &str) -> PathBuf {
     static ALL: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let all = ALL.get_or_init(|| tempfile::tempdir().unwrap());
+    // In memory where the system has such a place: every call writes a file anew.
+    let memory = Path::new("/dev/shm");
+    let all = ALL.get_or_init(|| match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    });
     let folder = all.path().join(name);
     if !folder.is_dir() {
         std::fs::create_dir_all(&folder).unwrap();
