@@ -54,6 +54,19 @@ fn every_help(words: &[String], all: &mut Vec<(Vec<String>, String)>) {
 }
 
 #[test]
+fn a_node_whose_report_is_damaged_is_said_to_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("node");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("status.json"), b"{\"running\": true}").unwrap();
+    let output = holdfast(&["node", "status", "--data", data.to_str().unwrap()]);
+    assert!(!output.status.success());
+    let said = stderr(&output);
+    assert!(said.contains("status.json is damaged"), "{said}");
+    assert!(said.contains("holdfast node run"), "{said}");
+}
+
+#[test]
 fn every_command_has_help_with_an_example_and_takes_json() {
     let mut all = Vec::new();
     every_help(&[], &mut all);

@@ -100,12 +100,37 @@ impl Machine {
         self.disk.cut_power(loss);
     }
 
-    /// What a node says that it could not do.
-    fn troubles(&self, node: &str) -> Vec<String> {
+    fn status(&self, node: &str) -> serde_json::Value {
         let data = self.network.folder().join(node);
         let words = ["node", "status", "--data", data.to_str().unwrap()];
-        let answer = Running::begin(binary(), &words, &[]).wait();
-        let troubles = answer.object["troubles"].as_array().cloned();
+        Running::begin(binary(), &words, &[]).wait().object
+    }
+
+    /// Waits until every node follows the ledger: one that only starts has to write its journal.
+    async fn wait_for_all(&mut self) {
+        let begun = Instant::now();
+        let ledger = self.network.ledger();
+        let mut reached = None;
+        for node in 0..NODES {
+            loop {
+                self.network.supervise();
+                if reached.is_none() {
+                    reached = ledger.status().await.ok().map(|status| status.height.0);
+                }
+                let status = self.status(&format!("node-{node}"));
+                let height = status["status"]["height"].as_u64();
+                if reached.is_some_and(|reached| height > Some(reached)) {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "node-{node} does not follow");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// What a node says that it could not do.
+    fn troubles(&self, node: &str) -> Vec<String> {
+        let troubles = self.status(node)["troubles"].as_array().cloned();
         let words = troubles.unwrap_or_default().into_iter();
         words
             .filter_map(|one| Some(one.as_str()?.to_owned()))
@@ -131,6 +156,7 @@ impl Machine {
 
     /// On a full disk nothing is stored and nothing dies; with room again the same command does it.
     async fn fill_and_make_room(&mut self) {
+        self.wait_for_all().await;
         self.disk.limit(self.disk.used());
         let goal = self.stored.len();
         self.step();

@@ -57,10 +57,15 @@ pub async fn read_current(session: &Session) -> Result<Catalogue, ClientError> {
     let Some(name) = published(session).await? else {
         return local;
     };
-    let mut catalogue = local.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the catalogue is read from the network; what was never published is not in it");
-        Catalogue::default()
-    });
+    let mut catalogue = match local {
+        Ok(catalogue) => catalogue,
+        // A file that cannot be read now may be whole: it is not written over.
+        Err(error @ ClientError::Io { .. }) => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the catalogue is read from the network; what was never published is not in it");
+            Catalogue::default()
+        }
+    };
     if name.version > catalogue.published {
         let mut newer = fetch(session, &name).await?;
         newer.published = name.version;

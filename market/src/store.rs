@@ -140,7 +140,7 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => source.kind() == rocksdb::ErrorKind::IOError,
             Self::Folder(FolderError::Io { .. }) => true,
-            Self::Io { .. } => true,
+            Self::Io { .. } | Self::Mark { .. } => true,
             _ => false,
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong in a storage node, in sentences that name the thing and the way out.
 
 use holdfast_market_core::units::{DealId, SectorNumber};
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +105,13 @@ pub enum NodeError {
     /// Something of the start: keys, folder, network, socket.
     #[error("{0}")]
     Start(String),
+}
+
+/// Whether the system lacked what it takes to try: that says nothing of the file.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC];
+    let number = error.raw_os_error();
+    short.iter().any(|one| number == Some(one.raw_os_error()))
 }
 
 impl NodeError {

@@ -47,8 +47,9 @@ impl Healed {
 impl Pipeline {
     /// Looks a little further for damage, and begins to put right what was found.
     pub(crate) fn heal(&mut self, view: &View) -> Result<(), NodeError> {
-        let shards = self.heal_shards(view);
+        // Sectors first: a damaged one is declared again and again, a shard can wait.
         let sectors = self.heal_sectors(view);
+        let shards = self.heal_shards(view);
         // Last: looking for more waits while something known is put right.
         let scrub = self.look_further(view);
         shards.and(sectors).and(scrub)

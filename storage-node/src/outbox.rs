@@ -66,6 +66,8 @@ impl Outbox {
             .collect();
         // A ledger that forgot several takes them again in the order of their numbers only.
         waiting.sort_by_key(|(_, entry)| entry.message.message.nonce);
+        // A journal that cannot forget one keeps the others from nothing.
+        let mut first = Ok(());
         for (purpose, entry) in waiting {
             match self.ledger.message(entry.id).await.map_err(ledger)? {
                 MessageStatus::Included { result, .. } => {
@@ -75,25 +77,26 @@ impl Outbox {
                         self.refusals.remove(&purpose);
                     }
                     crash_point(&format!("node.message.{}.included", kind(&purpose)));
-                    self.forget(journal, &purpose)?;
+                    first = first.and(self.forget(journal, &purpose));
                 }
                 _ if height > entry.message.message.expiry => {
                     tracing::warn!(%purpose, "a message was in no block and is made anew");
-                    self.forget(journal, &purpose)?;
+                    first = first.and(self.forget(journal, &purpose));
                 }
                 MessageStatus::Pending => {}
                 MessageStatus::Unknown => match self.ledger.submit(&entry.message).await {
                     Ok(_) => crash_point(&format!("node.message.{}.sent", kind(&purpose))),
+                    Err(error) if error.is_transient() => return Err(ledger(error)),
                     // Its number was used by another message, so it can never be included.
                     Err(LedgerError::Refused { sentence, .. }) => {
                         tracing::warn!(%purpose, %sentence, "a lost message is made anew");
-                        self.forget(journal, &purpose)?;
+                        first = first.and(self.forget(journal, &purpose));
                     }
                     Err(error) => return Err(ledger(error)),
                 },
             }
         }
-        Ok(())
+        first
     }
 
     /// Whether a message for this purpose is under way.
@@ -154,7 +157,9 @@ impl Outbox {
         match journal.put_outbox(purpose, &entry) {
             // But a deadline does not wait until the disk has room. Should the process die before
             // the proof is in a block, it is made and sent again, and the ledger refuses the second.
-            Err(error @ NodeError::Journal { .. }) if purpose.starts_with(DEADLINE) => {
+            Err(error @ (NodeError::Journal { .. } | NodeError::File { .. }))
+                if purpose.starts_with(DEADLINE) =>
+            {
                 tracing::warn!(%purpose, %error, "a proof is sent that the journal could not note");
             }
             journalled => journalled?,
@@ -167,6 +172,8 @@ impl Outbox {
                 tracing::debug!(%purpose, "sent");
                 Ok(true)
             }
+            // Busy or paused, and perhaps it took the message all the same.
+            Err(error) if error.is_transient() => Err(ledger(error)),
             Err(LedgerError::Refused { status, sentence }) => {
                 self.forget(journal, purpose)?;
                 // 409: only the nonce; the next height tries again.

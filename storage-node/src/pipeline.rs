@@ -130,9 +130,8 @@ impl Pipeline {
     pub async fn tick(&mut self, height: Height) {
         // Outcomes before state: what is forgotten here is visible in the state read after it.
         let refreshed = self.outbox.refresh(&self.shared.journal, height).await;
-        if !self.note("messages", refreshed) {
-            return;
-        }
+        // Whatever could not be looked up still waits, and nothing is sent for it meanwhile.
+        self.note("messages", refreshed);
         let view = match self.read_view(height).await {
             Ok(view) => {
                 self.troubles.remove("ledger");

@@ -3,7 +3,7 @@
 //! Which of them have damaged files is remembered here, by whoever met the damage, until they are
 //! put right ([`crate::heal`]).
 
-use crate::error::NodeError;
+use crate::error::{NodeError, is_shortage};
 use crate::journal::SectorRecord;
 use holdfast_market_core::units::SectorNumber;
 use holdfast_proofs::durable::{above, sync_folder};
@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 /// Leaves that are read before a deadline to see whether the sector can be proven.
 const SAMPLES: usize = 16;
+
+/// The end of the name of a folder in which a sector is sealed again.
+const AGAIN: &str = ".again";
 
 /// What it takes to put a damaged sector right, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +73,18 @@ impl SectorHandle {
         sector_error(self.number, &self.path, error)
     }
 
-    /// Remembers damage.
+    /// Remembers damage: what was read wrong or could not be read. That something could not be
+    /// written, or not be opened for want of the system's means, says nothing of the files.
     pub fn note(&self, error: &SealError) {
-        if let SealError::Damaged { .. } | SealError::Io { .. } = error {
+        let damage = match error {
+            // Only the seal's proof asks for layers, and it needs them.
+            SealError::Damaged { .. } | SealError::LayersDiscarded { .. } => true,
+            SealError::Io { doing, source, .. } => {
+                matches!(*doing, "open" | "read") && !is_shortage(source)
+            }
+            _ => false,
+        };
+        if damage {
             self.damaged.met(self.number);
         }
     }
@@ -108,13 +120,22 @@ pub struct Sectors {
 }
 
 impl Sectors {
-    /// Sectors under `folder`, each in a folder of its number.
+    /// Sectors under `folder`, each in a folder of its number. One whose repair was interrupted is
+    /// damaged until it has been looked at.
     pub fn new(folder: &Path) -> Self {
-        Self {
+        let sectors = Self {
             folder: folder.to_owned(),
             open: Mutex::default(),
             damaged: Damaged::default(),
+        };
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(AGAIN));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                sectors.damaged.met(SectorNumber(number));
+            }
         }
+        sectors
     }
 
     /// Where a sector's files are.
@@ -149,7 +170,7 @@ impl Sectors {
 
     /// Where a sector's keys are made again while they are needed.
     pub fn beside(&self, number: SectorNumber) -> PathBuf {
-        self.folder.join(format!("{number}.again"))
+        self.folder.join(format!("{number}{AGAIN}"))
     }
 
     /// The sectors that have damaged files, and what they take.
@@ -211,8 +232,18 @@ impl Sectors {
     }
 }
 
-/// Removes a folder; one that is not there is removed already.
+/// Removes a folder; one that is not there is removed already. A sector's manifest goes first: what
+/// is left where this is interrupted is not taken for a sector.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), NodeError> {
+    for manifest in ["sector.json", "sector.copy.json"] {
+        let manifest = path.join(manifest);
+        match std::fs::remove_file(&manifest) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(NodeError::file(&manifest)(error));
+            }
+            _ => {}
+        }
+    }
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         // Files of another replica that came back would stand in the way of the next one's.

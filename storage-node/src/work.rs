@@ -34,6 +34,9 @@ impl Lane {
     }
 }
 
+/// A failure is told for so many blocks after the job could have been tried again.
+const FORGOTTEN: Blocks = Blocks(256);
+
 #[derive(Debug, Default)]
 struct Inner {
     running: HashMap<Lane, String>,
@@ -73,6 +76,10 @@ impl Work {
     ) -> bool {
         {
             let mut inner = self.lock();
+            // What is not tried again for so long is over: a period that is past, a shard that went.
+            inner
+                .failed
+                .retain(|_, failure| height < failure.next().after(FORGOTTEN));
             let resting = inner
                 .failed
                 .get(name)

@@ -4,6 +4,7 @@ use super::state::{
     all_active, all_deals, audit_passes, comes_back, nobody_paid_for_it, said_once,
 };
 use super::{alone, binary, noise};
+use holdfast_faults::damage::{self, Damage};
 use holdfast_faults::network::{Network, patient_rules};
 use holdfast_faults::{figures, points};
 use std::collections::BTreeSet;
@@ -57,6 +58,29 @@ async fn done_at_last(network: &mut Network, arguments: &[&str], log: &Path) -> 
         kills += usize::from(killed);
         assert!(kills < 100, "it dies again and again: {arguments:?}");
     }
+}
+
+/// Every group of a sector loses a bit of its keys: it is sealed again beside, though its node is
+/// killed at each point of that too.
+async fn a_sector_whose_keys_are_lost_comes_back(network: &mut Network) {
+    let sectors = network.folder().join("node-0/sectors");
+    let mut groups: Vec<_> = damage::files(&sectors.join("0/groups"));
+    groups.retain(|path| path.extension().is_some_and(|end| end == "replica"));
+    let whole: Vec<_> = groups
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    for path in &groups {
+        Damage::Flip { byte: 3, bit: 3 }.apply_in_place(path);
+    }
+    network
+        .until("the sector is put right", PATIENCE, async |_| {
+            let now = groups
+                .iter()
+                .map(|path| std::fs::read(path).unwrap_or_default());
+            now.eq(whole.iter().cloned()) && !sectors.join("0.again").exists()
+        })
+        .await;
 }
 
 fn put(source: &Path) -> [&str; 6] {
@@ -145,6 +169,12 @@ async fn killed_at_every_point_in_turn_the_network_ends_as_if_it_had_not_been() 
     let lost = comes_back(&mut network, &source, "kept", &path("again")).await;
     audit_passes(&mut network).await;
     said_once(&network.messages().await);
+
+    a_sector_whose_keys_are_lost_comes_back(&mut network).await;
+
+    // No kind of file was left out when it was decided what damage to each comes to.
+    let unknown = damage::unknown_in_testnet(network.folder());
+    assert_eq!(unknown, Vec::<PathBuf>::new());
 
     // Every point of the sources was one of them.
     let passed = passed(&logs);

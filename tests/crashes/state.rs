@@ -26,8 +26,8 @@ pub fn all_active(found: &[&ProviderView], providers: usize) -> bool {
         })
 }
 
-/// Disks that fail cost what a declared fault costs, and no honest provider more: what each was paid
-/// for is still there and proven. The books balance.
+/// Disks that fail cost faults, and no honest provider more than a tenth of its collateral: what each
+/// was paid for is still there and proven. The books balance.
 pub fn promises_were_kept(view: &LedgerView) {
     for provider in view.providers.iter().filter(|one| one.name.is_some()) {
         println!(
@@ -39,6 +39,8 @@ pub fn promises_were_kept(view: &LedgerView) {
             provider.paid
         );
         assert!(provider.proven > 0, "{provider:?}");
+        let tenth = provider.collateral.0 / 10;
+        assert!(provider.fined.0 <= tenth, "{provider:?}");
     }
     assert!(view.supply.balances_out(), "{:?}", view.supply);
 }

@@ -20,6 +20,20 @@ fn done_at_last(arguments: &[&OsStr], log: &Path) -> (Answer, usize) {
     panic!("{arguments:?} dies again and again");
 }
 
+/// What a testnet's commands have started ends with the test, however that ends.
+struct Down(std::path::PathBuf);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let words = [
+            OsStr::new("testnet"),
+            OsStr::new("down"),
+            self.0.as_os_str(),
+        ];
+        Running::begin(binary(), &words, &[]).wait();
+    }
+}
+
 /// Processes whose command line names the folder.
 fn running_on(folder: &Path) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -38,6 +52,7 @@ async fn a_testnet_whose_start_and_stop_are_killed_is_started_and_stopped_by_the
     let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("net");
+    let _down = Down(at.clone());
     let log = folder.path().join("points");
     let words = |words: &[&'static str]| -> Vec<&'static OsStr> {
         words.iter().map(|word| OsStr::new(*word)).collect()

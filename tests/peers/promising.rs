@@ -4,6 +4,7 @@ use crate::met;
 use crate::network::{Manner, Network, get, noise, options, put};
 use holdfast_client::check::{Checked, Done, Finding, check, demand, deposit};
 use holdfast_client::meter::Meter;
+use holdfast_client::placement::Survey;
 use holdfast_client::put::Stored;
 use holdfast_client::session::Session;
 use holdfast_market_core::message::Body;
@@ -363,6 +364,25 @@ async fn deals_that_cannot_be_funded_or_are_cancelled_take_nothing_from_anybody(
     met("a client that proposes deals it cannot fund");
     met("a client that cancels after it has its receipts");
     poor.close().await;
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_claims_to_be_another_provider_is_given_nothing() {
+    let network = Network::start(7, 8).await;
+    let session = network.session();
+    let liar = &network.nodes[LIAR];
+    liar.claim(network.nodes[LIAR + 1].provider);
+    let survey = Survey::ask(session.ledger(), session.peers())
+        .await
+        .unwrap();
+    assert_eq!(survey.live().len(), 6);
+    assert!(survey.live().iter().all(|live| live.id != liar.provider));
+    let stored = stored(&network, &session).await;
+    let mut shards = stored.packs.iter().flat_map(|pack| &pack.shards);
+    assert!(shards.all(|shard| shard.provider != liar.provider));
+    assert_eq!(liar.shards(), 0);
+    met("a provider that claims another's number");
     session.close().await;
 }
 

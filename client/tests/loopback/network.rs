@@ -68,6 +68,7 @@ pub struct Node {
     manner: Arc<Mutex<Manner>>,
     address: String,
     sender: Sender,
+    named: watch::Sender<Option<ProviderId>>,
 }
 
 impl Node {
@@ -171,12 +172,18 @@ impl Node {
             manner,
             address: offer_address,
             sender,
+            named: name_provider,
         }
     }
 
     /// Where it answers.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Says in each hello from now on that it is that provider.
+    pub fn claim(&self, provider: ProviderId) {
+        self.named.send_replace(Some(provider));
     }
 
     /// Lies in one way from now on.

@@ -158,13 +158,21 @@ impl Sealed {
                 replica: self.replica(),
                 layer,
             };
+            // Whole here: as it was, or moved before this was interrupted.
+            if file.check(&self.dir).is_ok() {
+                continue;
+            }
             file.check(&resealed.dir)?;
             let from = layer_path(&resealed.dir, layer);
             std::fs::rename(&from, layer_path(&self.dir, layer)).named("move", &from)?;
         }
         let from = columns_path(&resealed.dir);
         let to = columns_path(&self.dir);
-        std::fs::rename(&from, &to).named("move", &from)?;
+        match std::fs::rename(&from, &to) {
+            // Moved before this was interrupted; the proof finds out whether it is whole.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
+            moved => moved.named("move", &from)?,
+        }
         sync_parent(&to)
     }
 

@@ -48,10 +48,18 @@ impl Pipeline {
         let group = self.next_group(view)?;
         let shard = self.next_shard()?;
         let (shared, sectors) = (self.shared.clone(), self.sectors.clone());
+        let mut unopened = None;
         let handle = match group {
             None => None,
             Some((number, group)) => match self.shared.journal.sector(number)? {
-                Some(record) => Some((self.sectors.open(number, &record)?, group)),
+                // One that cannot be opened keeps the others from nothing.
+                Some(record) => match self.sectors.open(number, &record) {
+                    Ok(handle) => Some((handle, group)),
+                    Err(error) => {
+                        unopened = Some(error);
+                        None
+                    }
+                },
                 None => None,
             },
         };
@@ -89,7 +97,7 @@ impl Pipeline {
             }
             self.scrub.shard = shard;
         }
-        Ok(())
+        unopened.map_or(Ok(()), Err)
     }
 
     /// The group after the last one, sector by sector.

@@ -12,6 +12,7 @@ use crate::service::Shared;
 use crate::work::Lane;
 use holdfast_market_core::state::{Sector, SectorStatus};
 use holdfast_market_core::units::Height;
+use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::seal::{SealProgress, seal};
 use holdfast_proofs::sealed::Sealed;
 use holdfast_proofs::sector::Group;
@@ -107,6 +108,8 @@ impl Patient {
         }
         first?;
         if keys_lost.is_empty() && !self.wants_layers() {
+            // Left where a repair was killed when it was done.
+            remove_folder(&self.sectors.beside(number))?;
             self.sectors.mended(number);
             return Ok(());
         }
@@ -162,7 +165,17 @@ impl Patient {
             return Ok(());
         }
         let number = self.handle.number();
-        if let Some(record) = self.shared.journal.sector(number)? {
+        let Some(record) = self.shared.journal.sector(number)? else {
+            return Ok(());
+        };
+        // Once its proof is made the ledger may take it at any moment, and then these are the bytes
+        // that count: they are finished as they are, and put right like any other group.
+        let on_ledger = self.sector.embed.as_ref().map(|embed| embed.committed);
+        let unproven = record
+            .embed
+            .as_ref()
+            .is_some_and(|embed| embed.proofs.is_none() && Some(embed.committed) == on_ledger);
+        if unproven {
             let again = SectorRecord {
                 embed: None,
                 ..record
@@ -200,7 +213,31 @@ impl Patient {
             shown.0.send_replace(Some(Sealing::of(number, progress)));
         };
         seal(&beside, class, replica, threads, &mut progress).map_err(failed)?;
-        let again = Sealed::open(&beside, class, replica).map_err(failed)?;
+        crash_point("heal.sealed-again");
+        let groups = match self.take_over(&beside) {
+            Ok(groups) => groups,
+            Err(error) => {
+                // What lies beside may be of a repair that was killed, and not whole: the next try
+                // begins anew.
+                remove_folder(&beside)?;
+                return Err(error);
+            }
+        };
+        crash_point("heal.taken-over");
+        remove_folder(&beside)?;
+        self.sectors.mended(number);
+        self.healed.say(format!(
+            "sector {number} was sealed again beside and groups {groups:?} were put right at height {}",
+            self.height
+        ));
+        Ok(())
+    }
+
+    /// Takes what is damaged here from the replica that was sealed beside; answers which groups.
+    fn take_over(&self, beside: &Path) -> Result<Vec<u8>, NodeError> {
+        let number = self.handle.number();
+        let again = Sealed::open(beside, self.record.class, self.record.replica)
+            .map_err(|error| sector_error(number, beside, &error))?;
         if self.wants_layers() {
             let moved = self.handle.read().restore_layers(&again);
             moved.map_err(|error| self.handle.error(&error))?;
@@ -212,14 +249,7 @@ impl Patient {
                 groups.push(group.index());
             }
         }
-        drop(again);
-        remove_folder(&beside)?;
-        self.sectors.mended(number);
-        self.healed.say(format!(
-            "sector {number} was sealed again beside and groups {groups:?} were put right at height {}",
-            self.height
-        ));
-        Ok(())
+        Ok(groups)
     }
 
     /// Puts a group right with its keys at hand.

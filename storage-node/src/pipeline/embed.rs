@@ -99,10 +99,15 @@ impl Pipeline {
         handle: &SectorHandle,
     ) -> Result<bool, NodeError> {
         let number = sector.id.number;
-        let mut sealed = handle.write();
-        if !sealed.staged().is_empty() {
-            let complete = record.embed.is_some()
-                && lanes_of_groups(&sealed.replica_groups_after()) == sector.replica_lanes;
+        // Proofs hold it for reading: it is taken for writing only where there is something to do.
+        let is_staged = !handle.read().staged().is_empty();
+        if is_staged {
+            let mut sealed = handle.write();
+            // Where only the staged groups make what the ledger has, they count whatever the
+            // journal says.
+            let after = lanes_of_groups(&sealed.replica_groups_after());
+            let complete = after == sector.replica_lanes
+                && (record.embed.is_some() || sealed.replica_lanes() != after);
             if complete {
                 // The deadline of an open window still challenges the old bytes.
                 let old_roots = sector.window.as_ref().is_some_and(|window| {
@@ -126,7 +131,7 @@ impl Pipeline {
         if record.embed.take().is_some() {
             self.shared.journal.put_sector(number, &record)?;
         }
-        if sealed.replica_lanes() != sector.replica_lanes {
+        if handle.read().replica_lanes() != sector.replica_lanes {
             return Err(NodeError::State(format!(
                 "sector {} on this disk has other roots than on the ledger; it was restored from an old copy and cannot be proven",
                 sector.id

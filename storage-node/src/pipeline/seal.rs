@@ -54,6 +54,11 @@ impl Pipeline {
                         living = living.saturating_add(1);
                         self.discard_layers(number, record)?;
                     }
+                    // A job that works on it would bring files of it back.
+                    SectorStatus::Terminated { .. }
+                        if [Lane::Heal, Lane::Seal, Lane::Proof]
+                            .into_iter()
+                            .any(|lane| self.work.running(lane).is_some()) => {}
                     SectorStatus::Terminated { .. } => {
                         tracing::warn!(sector = %number, "the sector is terminated: its files go");
                         self.sectors.remove(number)?;

@@ -7,7 +7,7 @@ use crate::placement::Piece;
 use crate::room::{NoRoom, Reservation};
 use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
-use holdfast_market_core::units::{DealId, Periods, ShardRoot};
+use holdfast_market_core::units::{DealId, Height, Periods, ProviderId, ShardRoot};
 use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
@@ -61,7 +61,29 @@ impl Service {
         if let Some(receipt) = self.receipt_of(deal, put)? {
             return Ok(receipt);
         }
-        let length = put.header.shard_length;
+        // A task of its own: whoever hangs up in the middle must not leave bytes without a record,
+        // or a record whose room is given away.
+        let (service, put) = (self.clone(), put.clone());
+        let taking = async move {
+            service
+                .take_in(&put, body, order, (provider, height), reservation)
+                .await
+        };
+        tokio::spawn(taking)
+            .await
+            .map_err(|error| self.internal(&error))?
+    }
+
+    /// Receives a shard for which room is set aside, journals it and signs for it.
+    async fn take_in(
+        &self,
+        put: &PutShard,
+        body: Body,
+        order: Order,
+        (provider, height): (ProviderId, Height),
+        reservation: Reservation,
+    ) -> Result<SignedReceipt, Refusal> {
+        let (deal, length) = (order.deal, put.header.shard_length);
         receive_shard(body, &self.shared.shards.path(deal), order.root, length)
             .await
             .map_err(|error| {

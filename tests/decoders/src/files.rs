@@ -1,6 +1,6 @@
 //! What processes read from their folders and from those of a network.
 
-use crate::read::{encoded, usual};
+use crate::read::{answer, encoded, usual};
 use crate::{Answer, Decoder, FEW_CALLS, Form, proofs, sample, wire};
 use holdfast_market_core::message::encode;
 use holdfast_proofs::checked::{with_check, without_check};
@@ -10,6 +10,7 @@ use holdfast_wire::keys::{KeyFile, KeyFileError};
 use holdfast_wire::network::{
     GENESIS_FILE, NETWORK_FILE, NetworkError, NetworkFolder, VERIFYING_KEYS_FILE,
 };
+use holdfast_wire::watermark::{Mark, Watermark};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -35,6 +36,13 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         file("key-file", Form::Text, key_file, || {
             vec![format!("{}\n", wire::words()).into_bytes()]
         }),
+        usual("checked-file", Form::Json, checked_file, || {
+            vec![
+                with_check(RECORD.as_bytes()),
+                with_check(&honest_identity()),
+            ]
+        }),
+        file("watermark", Form::Bytes, watermark, || vec![honest_mark()]),
         file("testnet-record", Form::Json, testnet_record, || {
             vec![RECORD.as_bytes().to_vec()]
         }),
@@ -159,6 +167,36 @@ fn key_file(bytes: &[u8]) -> Answer {
             Answer::Read
         }
     }
+}
+
+fn honest_mark() -> Vec<u8> {
+    let database = folder("honest-mark").join("database");
+    Watermark::open(&database).unwrap().note(77).unwrap();
+    std::fs::read(Watermark::path_of(&database)).unwrap()
+}
+
+/// A mark that is believed is the one that was noted; a file beside nothing is never none.
+fn watermark(bytes: &[u8]) -> Answer {
+    let database = folder("watermark").join("database");
+    std::fs::write(Watermark::path_of(&database), bytes).unwrap();
+    match Watermark::read(&database) {
+        Mark::None => panic!("there is a mark"),
+        Mark::Unreadable => Answer::Refused,
+        Mark::At(number) => {
+            assert!(number == 77 && bytes.starts_with(&honest_mark()));
+            Answer::Read
+        }
+    }
+}
+
+/// A file whose hash fits is what it was written as, byte for byte.
+fn checked_file(bytes: &[u8]) -> Answer {
+    let object = without_check(bytes);
+    if let Some(object) = &object {
+        assert!(with_check(object) == bytes);
+        assert!(*object == RECORD.as_bytes() || *object == honest_identity());
+    }
+    answer(object)
 }
 
 /// The record of a testnet whose processes are gone: no process has such numbers.

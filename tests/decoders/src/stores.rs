@@ -4,6 +4,7 @@ use crate::read::{answer, encoded, json, object, plain, usual};
 use crate::{Answer, Bounds, Decoder, FEW_CALLS, Form, files, proofs, sample};
 use axum::body::Body;
 use axum::http::Request;
+use holdfast_market::current::Current;
 use holdfast_market::history::Row;
 use holdfast_market::ledger::Ledger;
 use holdfast_market::store::Head;
@@ -128,7 +129,7 @@ const REPORT: &str = r#"{
     "embed": null, "proven": 3}],
   "staged": 0, "stored": 1, "next_deadline": 40,
   "proofs": [{"kind": "seal", "sector": 0, "height": 4, "proofs": 1, "bytes": 192, "seconds": 1.5}],
-  "working": ["piece roots"], "troubles": []
+  "working": ["piece roots"], "troubles": [], "healed": ["a shard was read again"]
 }"#;
 
 /// A report is for eyes; whatever it is, it is shown or refused.
@@ -252,7 +253,7 @@ fn market() -> &'static Market {
         let (_, stopped) = tokio::sync::watch::channel(true);
         Market {
             service: TowerToHyperService::new(holdfast_market::api::router(
-                Arc::new(ledger),
+                Arc::new(Current::new(Arc::new(ledger))),
                 stopped,
             )),
             runtime: tokio::runtime::Builder::new_current_thread()

@@ -23,16 +23,10 @@ use std::sync::atomic::AtomicU64;
 pub(crate) fn decoders() -> Vec<Decoder> {
     vec![
         usual("request-frame", Form::Cbor, request, || {
-            requests()
-                .into_iter()
-                .map(|request| framed(request))
-                .collect()
+            requests().into_iter().map(framed).collect()
         }),
         usual("response-frame", Form::Cbor, response, || {
-            responses()
-                .into_iter()
-                .map(|response| framed(response))
-                .collect()
+            responses().into_iter().map(framed).collect()
         }),
         usual("bao-slice", Form::Bytes, bao_slice, || {
             vec![honest_slice(RANGE)]

@@ -224,6 +224,8 @@ const STAGED: &str = "an_embed_whose_files_are_damaged_is_written_again_and_prov
 const UPLOAD: &str = "a_damaged_journal_of_an_upload_is_named_with_the_way_out";
 const NETWORK: &str = "a_damaged_network_folder_is_refused_by_name";
 const PARAMETERS: &str = "damaged_parameters_are_refused_by_name";
+const MAKING: &str =
+    "a_testnet_whose_start_and_stop_are_killed_is_started_and_stopped_by_the_same_commands";
 const LOG: &str = "the_end_of_a_log_is_told_as_it_is_and_one_that_cannot_be_read_is_said_to_be";
 
 /// Every kind of file.
@@ -333,6 +335,7 @@ pub const KINDS: &[Kind] = &[
         Becomes::Refused,
         "a_damaged_record_is_refused_by_name",
     ),
+    kind(Owner::Network, ".making", Becomes::Harmless, MAKING),
     kind(Owner::Network, "logs/*", Becomes::Harmless, LOG),
     kind(Owner::Parameters, "*.params", Becomes::Refused, PARAMETERS),
     kind(Owner::Parameters, "*.key", Becomes::Refused, PARAMETERS),

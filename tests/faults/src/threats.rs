@@ -6,7 +6,8 @@ use std::path::Path;
 /// Every function that stands under a test attribute, anywhere in the workspace.
 fn tests(path: &Path, found: &mut BTreeSet<String>) {
     if path.is_dir() {
-        let hidden = |name: &std::ffi::OsStr| name == "target" || name.as_encoded_bytes()[0] == b'.';
+        let hidden =
+            |name: &std::ffi::OsStr| name == "target" || name.as_encoded_bytes()[0] == b'.';
         for entry in std::fs::read_dir(path).unwrap() {
             let entry = entry.unwrap();
             if !hidden(&entry.file_name()) {
@@ -36,7 +37,10 @@ fn every_test_that_the_page_of_threats_names_exists() {
             continue;
         };
         // Names of tests are sentences; commands and numbers are not.
-        for name in cell.split('`').filter(|name| name.matches('_').count() >= 4) {
+        for name in cell
+            .split('`')
+            .filter(|name| name.matches('_').count() >= 4)
+        {
             assert!(found.contains(name), "no test is called {name}");
             named += 1;
         }

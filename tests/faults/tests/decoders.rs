@@ -16,7 +16,7 @@ use std::time::Duration;
 static ALLOCATOR: Counting = Counting;
 
 /// So many times the calls where the environment asks for a long run.
-const LONG: u32 = 60;
+const LONG: u32 = 30;
 /// The number that the mutations of an ordinary run come from.
 const NUMBER: u64 = 20_261_126;
 

@@ -15,11 +15,15 @@ static ALLOCATOR: Counting = Counting;
 static DECODER: OnceLock<Decoder> = OnceLock::new();
 
 fn begin() -> Decoder {
-    let Some(decoder) = std::env::var("HOLDFAST_DECODER").ok().and_then(|name| find(&name)) else {
+    let Ok(name) = std::env::var("HOLDFAST_DECODER") else {
         for decoder in all() {
             println!("{}", decoder.name);
         }
         std::process::exit(0);
+    };
+    let Some(decoder) = find(&name) else {
+        eprintln!("there is no decoder `{name}`; without a name the names are printed");
+        std::process::exit(2);
     };
     let folder = std::env::args().nth(1).expect("a corpus folder");
     for (number, seed) in (decoder.seeds)().into_iter().enumerate() {

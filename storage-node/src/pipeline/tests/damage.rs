@@ -215,7 +215,7 @@ async fn a_sector_with_damaged_groups_is_put_right_and_misses_no_deadline() {
     assert!(world.height() < begun.after(Blocks(30)));
     assert_eq!(
         damage::unknown(Owner::Node, &world.data()),
-        [PathBuf::new(); 0]
+        Vec::<PathBuf>::new()
     );
 
     // Its next deadline is proven.
@@ -264,6 +264,32 @@ async fn a_sector_that_is_still_damaged_before_its_deadline_is_declared_and_reco
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn layers_that_are_damaged_before_their_seal_is_proven_are_sealed_again() {
+    if std::env::var_os("HOLDFAST_LONG").is_none_or(|value| value.is_empty()) {
+        // It seals twice; the same files are damaged and had again in the proofs' own tests.
+        return;
+    }
+    let mut world = World::new(1).await;
+    world.mine();
+    world.start();
+    for step in ["RegisterProvider", "Transfer", "PreCommitSector"] {
+        world.until_posted(step).await;
+        world.mine();
+    }
+    let sector = world.data().join("sectors/0");
+    for (file, damage) in [("layer-3", Damage::Cut(4096)), ("columns", Damage::Gone)] {
+        damage.apply(&sector.join(file));
+    }
+    world.until_posted("ProveSeal").await;
+    world.mine();
+    world.settle().await;
+    assert!(matches!(world.sector().status, SectorStatus::Active { .. }));
+    let healed = world.healed();
+    assert!(healed[0].contains("sealed again beside"), "{healed:?}");
+    assert!(!world.data().join("sectors/0.again").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_embed_whose_files_are_damaged_is_written_again_and_proven() {
     let mut world = World::sealed().await;
     world.serve();
@@ -279,7 +305,7 @@ async fn an_embed_whose_files_are_damaged_is_written_again_and_proven() {
     let whole = std::fs::read(key).unwrap();
     assert_eq!(
         damage::unknown(Owner::Node, &world.data()),
-        [PathBuf::new(); 0]
+        Vec::<PathBuf>::new()
     );
     // Its roots, every one: whatever is challenged does not open.
     for level in 0..whole.len() / 32 {

@@ -382,7 +382,7 @@ async fn seal() -> (Ledger, TempDir) {
     }
     // Layers and columns are kinds of the table too.
     let unknown = crate::damage::unknown(crate::damage::Owner::Node, &world.data());
-    assert_eq!(unknown, [PathBuf::new(); 0]);
+    assert_eq!(unknown, Vec::<PathBuf>::new());
     world.until_posted("ProveSeal").await;
     let record = world.node().pipeline.shared.journal.sector(SectorNumber(0));
     assert!(record.unwrap().unwrap().seal_proofs.is_some());
