@@ -183,7 +183,7 @@ fn status_of(ledger: &Ledger) -> LedgerStatus {
 }
 
 async fn status(State(shared): State<Shared>) -> Answer<LedgerStatus> {
-    Ok(Json(status_of(&shared.current.ledger()?)))
+    Ok(Json(status_of(&*shared.current.ledger()?)))
 }
 
 fn cbor(bytes: Vec<u8>) -> Response {
@@ -218,7 +218,7 @@ async fn wait(
         _ = shared.stop.wait_for(|stop| *stop) => {}
         () = tokio::time::sleep(LONGEST_WAIT) => {}
     }
-    Ok(Json(status_of(&shared.current.ledger()?)))
+    Ok(Json(status_of(&*shared.current.ledger()?)))
 }
 
 #[derive(Deserialize)]
