@@ -1,6 +1,6 @@
 //! The answering side: accepts connections and requests within limits, and stops in order.
 
-use super::body::{Body, BodyWriter, WriteError};
+use super::body::{Body, BodyWriter, Inbound, WriteError};
 use super::doors::{Door, Doors};
 use super::pace::{Pace, Turns};
 use super::windows::{GAVE_WAY, Width, Windows};
@@ -8,7 +8,7 @@ use super::{STREAMS, tls};
 use crate::protocol::frame::{self, Frame, FrameError};
 use crate::protocol::{HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response};
 use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
-use quinn::{Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use quinn::{Endpoint, Incoming, SendStream, VarInt};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -351,7 +351,7 @@ async fn connection<H, F>(
                 let Ok((send, receive)) = stream else { return };
                 requests.spawn(request(
                     send,
-                    receive,
+                    Inbound(receive),
                     shared.clone(),
                     line.clone(),
                     handler.clone(),
@@ -364,7 +364,7 @@ async fn connection<H, F>(
 
 async fn request<H, F>(
     send: SendStream,
-    mut receive: RecvStream,
+    mut receive: Inbound,
     shared: Arc<Shared>,
     line: Arc<Line>,
     handler: H,
@@ -380,7 +380,7 @@ async fn request<H, F>(
     };
     let reading = line.reading.lock().await;
     let service = &shared.service;
-    let header = frame::read::<Request>("request", &mut receive);
+    let header = frame::read::<Request>("request", &mut receive.0);
     let frame: Frame<Request> = match tokio::time::timeout(service.limits.header_time, header).await
     {
         Ok(Ok(frame)) => frame,
@@ -432,8 +432,9 @@ async fn request<H, F>(
         let _ = reply.refuse(refusal).await;
         return;
     };
-    drop(reading);
     let _busy = line.door.busy();
+    drop(reading);
+    let _held = line.width.hold();
     handler(Call {
         peer: line.peer,
         address: line.address,
