@@ -370,6 +370,72 @@ async fn shards_that_come_at_once_get_no_more_room_than_there_is() {
     assert_eq!(node.files(), 3);
 }
 
+/// A transfer of which one byte has come, and which has dawdled for longer than is suffered where
+/// others need its room.
+async fn dawdling(node: &Node, put: &PutShard, length: usize) -> quic::Exchange {
+    let exchange = begun(node, put, length).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    exchange
+}
+
+async fn begun(node: &Node, put: &PutShard, length: usize) -> quic::Exchange {
+    let identity = SigningKey::from_bytes(&[10; 32]);
+    let peers = Peers::new(identity, NETWORK).unwrap();
+    let connection = peers.connect(&node.address, node_key(&node.key));
+    let connection = connection.await.unwrap();
+    let request = Request::PutShard(put.clone());
+    let opening = connection.open(&request, ByteCount(length as u64));
+    let mut exchange = opening.await.unwrap();
+    exchange.write(Bytes::from_static(&[0])).await.unwrap();
+    exchange
+}
+
+#[tokio::test]
+async fn a_slow_transfer_stays_where_its_end_would_make_room_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    let slow = content(70_000);
+    let mut transfer = dawdling(&node, &put_of(&slow, 1), slow.len()).await;
+    // No sector is so large.
+    let large = vec![0; 9 << 20];
+    let refusal = node.refused(&put_of(&large, 2), &large).await;
+    assert_eq!(refusal.code, RefusalCode::NoRoom);
+    // The same shard twice: the second is told so.
+    let other = content(80_000);
+    let twice = begun(&node, &put_of(&other, 3), other.len()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let refusal = node.refused(&put_of(&other, 3), &other).await;
+    assert_eq!(refusal.code, RefusalCode::Busy, "{refusal}");
+    drop(twice);
+    transfer
+        .write(Bytes::from(slow[1..].to_vec()))
+        .await
+        .unwrap();
+    let (response, _) = transfer.answer().await.unwrap();
+    assert!(matches!(response, Response::Receipt(_)), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_slow_transfer_gives_its_room_to_a_shard_that_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    // 60 of 64 groups, and then 21.
+    let length = 60 * 8 * 16_256;
+    let mut transfer = dawdling(&node, &put_of(&content(length), 1), length).await;
+    let needed = content(21 * 8 * 16_256);
+    let put = put_of(&needed, 2);
+    // Larger than what is left, and not than what the slow one has.
+    node.put(&put, &needed).await.unwrap();
+    while !transfer.is_stopped() {
+        let piece = Bytes::from(vec![0; 50_000]);
+        transfer.write(piece).await.unwrap();
+    }
+    let Err(CallError::Refused(refusal)) = transfer.answer().await.map(drop) else {
+        panic!("the slow one was answered");
+    };
+    assert!(refusal.sentence.contains("slowly"), "{refusal}");
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_never_sent() {
     let folder = tempfile::tempdir().unwrap();

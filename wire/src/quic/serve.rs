@@ -41,7 +41,7 @@ pub struct Limits {
     pub connections_per_key: usize,
     /// Requests under way in all; further ones wait, one a connection, and those that dawdle give
     /// way to them.
-    pub requests: usize,
+    pub requests: u32,
     /// Connections that have wide windows at a time.
     pub wide: usize,
     /// A connection's handshake and hello, and each request's header, must be there in this time.
@@ -372,7 +372,7 @@ async fn request<H, F>(
     H: Fn(Call) -> F,
     F: Future<Output = ()>,
 {
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(Pace::of(line.address.ip()));
     let reply = Reply {
         stream: Some(send),
         pace: pace.clone(),
