@@ -38,7 +38,7 @@ use holdfast_wire::transfer::piece_openings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 const NETWORK: NetworkId = NetworkId([5; 32]);
@@ -489,6 +489,50 @@ fn on_ledger(id: u64, node: &Node) -> Provider {
         next_sector: SectorNumber(0),
         record: Default::default(),
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_contradicts_itself_is_refused_before_the_ledger_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let ledger = http::serve(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        (404, Vec::new())
+    })
+    .await;
+    let node = provider(3, folder.path(), &ledger).await;
+    let content = content(1000);
+    let put = put_of(&content, 1);
+    let target = |provider: u64| ShardTarget {
+        provider: ProviderId(provider),
+        node: holdfast_market_core::units::NodeKey([8; 32]),
+        endpoint: "127.0.0.1:1".into(),
+        offer: put.offer.clone(),
+    };
+    let connection = node
+        .peers
+        .connect(&node.address, node_key(&node.key))
+        .await
+        .unwrap();
+    for (n, targets, length) in [(0, 200, 1000), (255, 255, 1000), (2, 200, 1000), (2, 2, 7)] {
+        let request = Request::AssistPut(AssistPut {
+            header: PackHeader {
+                n,
+                shard_roots: vec![ShardRoot([1; 32]); n.into()],
+                ..put.header.clone()
+            },
+            targets: (0..targets).map(target).collect(),
+        });
+        let mut exchange = connection.open(&request, ByteCount(length)).await.unwrap();
+        let body = vec![0; usize::try_from(length).unwrap()];
+        exchange.write(Bytes::from(body)).await.unwrap();
+        let Err(CallError::Refused(refusal)) = exchange.answer().await.map(drop) else {
+            panic!("{n} shards and {targets} targets were not refused");
+        };
+        assert_eq!(refusal.code, RefusalCode::Malformed, "{refusal}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

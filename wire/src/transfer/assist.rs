@@ -18,6 +18,29 @@ const ENDPOINT_LIMIT: usize = 128;
 /// The longest sentence in an outcome.
 const SENTENCE_LIMIT: usize = 200;
 
+/// The layout of the pack that is to be coded: what can be known of a request before anything is
+/// done for it.
+///
+/// # Errors
+/// A request that contradicts itself.
+pub fn layout(put: &AssistPut, body: &Body) -> Result<PackLayout, Refusal> {
+    let malformed = |sentence: String| Refusal::new(RefusalCode::Malformed, sentence);
+    let layout = PackLayout::of(&put.header).map_err(|error| malformed(error.to_string()))?;
+    if put.targets.len() != usize::from(layout.n()) {
+        let sentence = format!("{} targets for {} shards", put.targets.len(), layout.n());
+        return Err(malformed(sentence));
+    }
+    if body.length() != layout.length() {
+        let sentence = format!(
+            "the body has {} bytes and the pack {}",
+            body.length(),
+            layout.length()
+        );
+        return Err(malformed(sentence));
+    }
+    Ok(layout)
+}
+
 /// Codes the pack in `body` and gives every shard to its target; `local` stores the shards whose
 /// target is this node itself (`me`), as for a `PutShard` of its own. `refusal` says why another
 /// target is not to be dialled, where it is not. Memory is a few columns a shard. A target that
@@ -37,21 +60,8 @@ where
     L: Fn(PutShard, Body) -> F,
     F: Future<Output = Result<SignedReceipt, Refusal>>,
 {
-    let malformed = |sentence: String| Refusal::new(RefusalCode::Malformed, sentence);
+    let layout = layout(&put, &body)?;
     let AssistPut { header, targets } = put;
-    let layout = PackLayout::of(&header).map_err(|error| malformed(error.to_string()))?;
-    if targets.len() != usize::from(layout.n()) {
-        let sentence = format!("{} targets for {} shards", targets.len(), layout.n());
-        return Err(malformed(sentence));
-    }
-    if body.length() != layout.length() {
-        let sentence = format!(
-            "the body has {} bytes and the pack {}",
-            body.length(),
-            layout.length()
-        );
-        return Err(malformed(sentence));
-    }
     let mut lines = Vec::new();
     let mut puts = Vec::new();
     for (shard, target) in (0..layout.n()).map(ShardIndex).zip(&targets) {
