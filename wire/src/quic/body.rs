@@ -2,6 +2,7 @@
 
 use super::pace::{GaveWay, Pace};
 use super::windows::{Wide, Width};
+use crate::protocol::RefusalCode;
 use bytes::Bytes;
 use holdfast_market_core::units::ByteCount;
 use quinn::{RecvStream, SendStream, VarInt};
@@ -45,6 +46,16 @@ pub enum BodyError {
     /// The stream broke.
     #[error("the stream broke inside the body: {0}")]
     Broken(String),
+}
+
+impl BodyError {
+    /// The code of the refusal that says so: one that was only slow may be sent again.
+    pub const fn code(&self) -> RefusalCode {
+        match self {
+            Self::Stalled { .. } | Self::GaveWay => RefusalCode::Busy,
+            Self::Short { .. } | Self::Long | Self::Broken(_) => RefusalCode::WrongBytes,
+        }
+    }
 }
 
 impl From<GaveWay> for BodyError {

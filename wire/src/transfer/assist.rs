@@ -104,9 +104,8 @@ where
     };
     let spreading = spread(layout, ChannelReader::new(receiver), lines, |_| {});
     let (read, spread, outcomes) = tokio::join!(reading, spreading, join_all(puts));
-    let wrong = |sentence: String| Refusal::new(RefusalCode::WrongBytes, sentence);
-    read.map_err(|error| wrong(error.to_string()))?;
-    spread.map_err(|error| wrong(error.to_string()))?;
+    read.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+    spread.map_err(|error| Refusal::new(RefusalCode::WrongBytes, error.to_string()))?;
     Ok(outcomes)
 }
 
