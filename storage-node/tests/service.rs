@@ -30,8 +30,8 @@ use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::bao::{verify_body, verify_slice};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{
-    AssistPut, ByteRange, GetShard, NodeStatus, PutShard, Refusal, RefusalCode, Request, Response,
-    ShardOffer, ShardOutcome, ShardTarget,
+    AssistPut, ByteRange, GetPieceProof, GetShard, NodeStatus, PutShard, Refusal, RefusalCode,
+    Request, Response, ShardOffer, ShardOutcome, ShardTarget,
 };
 use holdfast_wire::quic::{self, CallError, Limits, Peers, node_key};
 use holdfast_wire::transfer::piece_openings;
@@ -469,6 +469,45 @@ async fn a_damaged_file_is_never_sent() {
     }
     std::fs::remove_file(&path).unwrap();
     assert!(connection.ask(&request).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_goes_on_when_its_asker_is_gone_keeps_its_turn() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::time::Duration;
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    let content = content(1000);
+    let put = put_of(&content, 1);
+    node.put(&put, &content).await.unwrap();
+    // Whoever opens a pipe waits until somebody writes to it.
+    let path = node.shared.shards.path(deal_of(&put));
+    std::fs::remove_file(&path).unwrap();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let request = Request::GetPieceProof(GetPieceProof {
+        pack: deal_of(&put).pack,
+        shard: put.shard,
+        quads: vec![0],
+    });
+    let hasty = Peers::new(SigningKey::from_bytes(&[10; 32]), NETWORK).unwrap();
+    let connection = hasty.connect(&node.address, node_key(&node.key));
+    let connection = connection.await.unwrap();
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(connection.open(&request, ByteCount(0)).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(asked);
+    hasty.close().await;
+    let connection = node.peers.connect(&node.address, node_key(&node.key));
+    let asking = async { connection.await.unwrap().ask(&request).await };
+    let answer = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    let mut pipe = std::fs::OpenOptions::new();
+    pipe.read(true).write(true).open(&path).unwrap();
+    let Ok(Err(CallError::Refused(refusal))) = answer else {
+        panic!("it got a turn: {answer:?}");
+    };
+    assert_eq!(refusal.code, RefusalCode::Busy, "{refusal}");
 }
 
 /// What the ledger says of a node.
