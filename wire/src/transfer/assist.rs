@@ -11,10 +11,15 @@ use futures::future::join_all;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{NodeKey, ShardIndex};
 use std::future::Future;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The longest end point that is tried.
 const ENDPOINT_LIMIT: usize = 128;
+/// The targets may keep an upload waiting for so long in all; beyond, it gives way to others like one
+/// whose asker keeps it waiting.
+const TARGETS_TIME: Duration = Duration::from_secs(10);
 /// The longest sentence in an outcome.
 const SENTENCE_LIMIT: usize = 200;
 
@@ -94,10 +99,21 @@ where
         });
     }
     let (source, receiver) = mpsc::channel(WAITING);
+    let pace = body.pace().clone();
     let reading = async move {
+        let mut waited = Duration::ZERO;
         while let Some(piece) = body.chunk().await? {
-            if source.send(piece).await.is_err() {
-                break;
+            let begun = Instant::now();
+            let room = tokio::time::timeout(TARGETS_TIME.saturating_sub(waited), source.reserve());
+            let room = match room.await {
+                Ok(room) => room,
+                // The asker named them: where they dawdle, it does.
+                Err(_) => pace.with_peer(source.reserve()).await?,
+            };
+            waited = waited.saturating_add(begun.elapsed());
+            match room {
+                Ok(room) => room.send(piece),
+                Err(_) => break,
             }
         }
         Ok::<(), BodyError>(())
