@@ -7,14 +7,17 @@ use crate::placement::{Occupancy, Piece};
 use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::units::{ByteCount, DealId, SectorNumber};
 use holdfast_proofs::sector::UNIT_DATA_BYTES;
+use holdfast_wire::quic::Pace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A promised piece and the sector whose room it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Promise {
     sector: SectorNumber,
     piece: Piece,
+    /// How its bytes come, where they are still coming: room that may be had back.
+    transfer: Option<Arc<Pace>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,10 +88,11 @@ impl Room {
         let mut inner = self.lock();
         inner.ledger = sectors;
         for (sector, piece) in promises {
-            inner
-                .promises
-                .entry(piece.deal)
-                .or_insert(Promise { sector, piece });
+            inner.promises.entry(piece.deal).or_insert(Promise {
+                sector,
+                piece,
+                transfer: None,
+            });
         }
         inner.promises.retain(|deal, _| !placed.contains(deal));
         let homeless = inner.place_promises();
@@ -100,11 +104,11 @@ impl Room {
             .collect()
     }
 
-    /// Sets room aside for a piece that is about to be received.
+    /// Sets room aside for a piece that is about to be received at some pace.
     ///
     /// # Errors
     /// No room in any one sector, or the same shard is being received.
-    pub fn reserve(&self, piece: Piece) -> Result<Reservation, NoRoom> {
+    pub fn reserve(&self, piece: Piece, transfer: &Arc<Pace>) -> Result<Reservation, NoRoom> {
         let mut inner = self.lock();
         let deal = piece.deal;
         if inner.promises.contains_key(&deal) {
@@ -125,13 +129,33 @@ impl Room {
                 free: free.saturating_mul(UNIT_DATA_BYTES),
             });
         };
-        inner.promises.insert(deal, Promise { sector, piece });
+        let promise = Promise {
+            sector,
+            piece,
+            transfer: Some(transfer.clone()),
+        };
+        inner.promises.insert(deal, promise);
         Ok(Reservation {
             room: self.clone(),
             deal,
             sector,
             kept: false,
         })
+    }
+
+    /// The transfers each of which would make room for the piece by its end: that of the same shard,
+    /// and those of pieces that take as much.
+    pub fn in_the_way_of(&self, piece: &Piece) -> Vec<Arc<Pace>> {
+        let inner = self.lock();
+        if let Some(same) = inner.promises.get(&piece.deal) {
+            return same.transfer.iter().cloned().collect();
+        }
+        let units = piece.units();
+        let promises = inner.promises.values();
+        promises
+            .filter(|promise| promise.piece.units() >= units)
+            .filter_map(|promise| promise.transfer.clone())
+            .collect()
     }
 
     /// Gives back the room of a promise that is void.
@@ -189,6 +213,9 @@ impl Reservation {
     /// The piece is journalled: its room stays taken until it is embedded or released.
     pub fn keep(mut self) {
         self.kept = true;
+        if let Some(promise) = self.room.lock().promises.get_mut(&self.deal) {
+            promise.transfer = None;
+        }
     }
 }
 
@@ -238,14 +265,16 @@ mod tests {
                 .map(|number| {
                     let room = room.clone();
                     // Sixteen times seven groups, and there are 64.
-                    scope.spawn(move || match room.reserve(piece(number, 7)) {
-                        Ok(reservation) => {
-                            reservation.keep();
-                            1
-                        }
-                        Err(NoRoom::Full { .. }) => 0,
-                        Err(NoRoom::Underway) => unreachable!(),
-                    })
+                    scope.spawn(
+                        move || match room.reserve(piece(number, 7), &Arc::default()) {
+                            Ok(reservation) => {
+                                reservation.keep();
+                                1
+                            }
+                            Err(NoRoom::Full { .. }) => 0,
+                            Err(NoRoom::Underway) => unreachable!(),
+                        },
+                    )
                 })
                 .collect();
             threads
@@ -260,9 +289,12 @@ mod tests {
     #[test]
     fn a_transfer_that_fails_gives_its_room_back_and_the_refusal_has_figures() {
         let room = room(1);
-        let whole = room.reserve(piece(1, 64)).unwrap();
-        assert_eq!(room.reserve(piece(1, 64)).unwrap_err(), NoRoom::Underway);
-        let refusal = room.reserve(piece(2, 1)).unwrap_err();
+        let whole = room.reserve(piece(1, 64), &Arc::default()).unwrap();
+        assert_eq!(
+            room.reserve(piece(1, 64), &Arc::default()).unwrap_err(),
+            NoRoom::Underway
+        );
+        let refusal = room.reserve(piece(2, 1), &Arc::default()).unwrap_err();
         assert_eq!(
             refusal,
             NoRoom::Full {
@@ -271,18 +303,18 @@ mod tests {
             }
         );
         drop(whole);
-        assert!(room.reserve(piece(2, 1)).is_ok());
+        assert!(room.reserve(piece(2, 1), &Arc::default()).is_ok());
     }
 
     #[test]
     fn a_piece_lies_in_one_sector_whole() {
         let room = room(2);
-        let first = room.reserve(piece(1, 40)).unwrap();
-        let second = room.reserve(piece(2, 40)).unwrap();
+        let first = room.reserve(piece(1, 40), &Arc::default()).unwrap();
+        let second = room.reserve(piece(2, 40), &Arc::default()).unwrap();
         assert_ne!(first.sector(), second.sector());
         // 48 groups are free, but no sector has 30 of them.
         assert!(matches!(
-            room.reserve(piece(3, 30)),
+            room.reserve(piece(3, 30), &Arc::default()),
             Err(NoRoom::Full { .. })
         ));
     }
@@ -290,7 +322,7 @@ mod tests {
     #[test]
     fn a_promise_moves_when_its_sector_is_gone_and_ends_when_it_is_placed() {
         let room = room(2);
-        room.reserve(piece(1, 10)).unwrap().keep();
+        room.reserve(piece(1, 10), &Arc::default()).unwrap().keep();
         let mut sectors = empty(2);
         sectors.remove(&SectorNumber(0));
         let homes = room.refresh(sectors, Vec::new(), &BTreeSet::new());
@@ -300,5 +332,29 @@ mod tests {
         let homes = room.refresh(empty(1), Vec::new(), &[piece(1, 10).deal].into());
         assert!(homes.is_empty());
         assert_eq!(room.free(), ByteCount(512 * UNIT_DATA_BYTES));
+    }
+
+    #[test]
+    fn only_transfers_whose_end_makes_room_for_a_piece_are_in_its_way() {
+        let room = room(1);
+        let [small, large, kept] = [(1, 4), (2, 20), (3, 40)].map(|(number, groups)| {
+            let pace = Arc::new(Pace::default());
+            let reservation = room.reserve(piece(number, groups), &pace).unwrap();
+            (pace, reservation)
+        });
+        kept.1.keep();
+        let in_the_way = |number, groups| room.in_the_way_of(&piece(number, groups));
+        let are = |found: Vec<Arc<Pace>>, expected: &[&Arc<Pace>]| {
+            found.len() == expected.len()
+                && expected
+                    .iter()
+                    .all(|one| found.iter().any(|other| Arc::ptr_eq(one, other)))
+        };
+        assert!(are(in_the_way(9, 4), &[&small.0, &large.0]));
+        assert!(are(in_the_way(9, 5), &[&large.0]));
+        // What no sector holds, nobody makes room for; nor for a shard that is promised.
+        assert!(are(in_the_way(9, 65), &[]));
+        assert!(are(in_the_way(3, 40), &[]));
+        assert!(are(in_the_way(1, 4), &[&small.0]));
     }
 }

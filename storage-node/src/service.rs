@@ -18,16 +18,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Shards that are received at a time, and that wait for that; a further asker is told to come back.
-const TRANSFERS: usize = 16;
+const TRANSFERS: u32 = 16;
 const TRANSFERS_WAITING: usize = 32;
 /// Shards of packs that are coded at a time, over all uploads that are assisted: each takes 320 KiB
 /// of memory.
-const CODED_SHARDS: usize = 64;
+const CODED_SHARDS: u32 = 64;
 /// Uploads that wait for that.
 const UPLOADS_WAITING: usize = 16;
-/// Askers for openings that are answered at a time: each reads the shard and hashes a subtree.
-const OPENERS: usize = 4;
-const OPENERS_WAITING: usize = 32;
+/// Shards that are read and hashed at a time, for openings or to be sent, and askers that wait for
+/// that.
+const OPENERS: u32 = 4;
+const OPENERS_WAITING: usize = 64;
 /// Who waits for one of these turns waits so long.
 const TURN_TIME: Duration = Duration::from_secs(10);
 

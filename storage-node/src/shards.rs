@@ -7,9 +7,10 @@
 use crate::error::NodeError;
 use holdfast_market_core::units::{ByteCount, DealId, PackId, ShardIndex, ShardRoot};
 use holdfast_proofs::durable::{COMMON_MODE, create_folder};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -87,15 +88,17 @@ impl ShardStore {
     /// Opens a shard's file and checks its length.
     ///
     /// # Errors
-    /// A file that is missing or of another length: named with its shard.
+    /// A file that is missing or of another length: named with its shard. Where the process may
+    /// open no more files, that says nothing of this one.
     pub fn file(&self, shard: DealId, length: ByteCount) -> Result<File, NodeError> {
         let path = self.path(shard);
         let damaged = |reason: String| self.damage(shard, reason);
-        let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
-        let found = file
-            .metadata()
-            .map_err(|error| damaged(error.to_string()))?
-            .len();
+        let unread = |error: io::Error| match is_shortage(&error) {
+            true => NodeError::file(&path)(error),
+            false => damaged(error.to_string()),
+        };
+        let file = File::open(&path).map_err(unread)?;
+        let found = file.metadata().map_err(unread)?.len();
         if found != length.0 {
             return Err(damaged(format!(
                 "it has {found} bytes where the receipt says {length}"
@@ -163,6 +166,12 @@ impl ShardStore {
     }
 }
 
+/// Whether it is this process that lacks something, and not the file.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
 fn parse_name(name: &str) -> Option<DealId> {
     let (pack, shard) = name.split_once('-')?;
     let pack = <[u8; 32]>::try_from(hex::decode(pack).ok()?).ok()?;
@@ -215,6 +224,19 @@ mod tests {
         store.delete(deal(3)).unwrap();
         assert_eq!(store.damaged(), []);
         assert!(store.read_checked(deal(3), root(&bytes), length).is_err());
+    }
+
+    #[test]
+    fn a_process_that_may_open_no_more_files_finds_no_shard_damaged() {
+        for (errno, expected) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::NOMEM, true),
+            (Errno::NOENT, false),
+            (Errno::IO, false),
+        ] {
+            assert_eq!(is_shortage(&errno.into()), expected, "{errno}");
+        }
     }
 
     #[test]

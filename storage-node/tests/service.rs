@@ -30,15 +30,15 @@ use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::bao::{verify_body, verify_slice};
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{
-    AssistPut, ByteRange, GetShard, NodeStatus, PutShard, Refusal, RefusalCode, Request, Response,
-    ShardOffer, ShardOutcome, ShardTarget,
+    AssistPut, ByteRange, GetPieceProof, GetShard, NodeStatus, PutShard, Refusal, RefusalCode,
+    Request, Response, ShardOffer, ShardOutcome, ShardTarget,
 };
 use holdfast_wire::quic::{self, CallError, Limits, Peers, node_key};
 use holdfast_wire::transfer::piece_openings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 const NETWORK: NetworkId = NetworkId([5; 32]);
@@ -370,6 +370,72 @@ async fn shards_that_come_at_once_get_no_more_room_than_there_is() {
     assert_eq!(node.files(), 3);
 }
 
+/// A transfer of which one byte has come, and which has dawdled for longer than is suffered where
+/// others need its room.
+async fn dawdling(node: &Node, put: &PutShard, length: usize) -> quic::Exchange {
+    let exchange = begun(node, put, length).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    exchange
+}
+
+async fn begun(node: &Node, put: &PutShard, length: usize) -> quic::Exchange {
+    let identity = SigningKey::from_bytes(&[10; 32]);
+    let peers = Peers::new(identity, NETWORK).unwrap();
+    let connection = peers.connect(&node.address, node_key(&node.key));
+    let connection = connection.await.unwrap();
+    let request = Request::PutShard(put.clone());
+    let opening = connection.open(&request, ByteCount(length as u64));
+    let mut exchange = opening.await.unwrap();
+    exchange.write(Bytes::from_static(&[0])).await.unwrap();
+    exchange
+}
+
+#[tokio::test]
+async fn a_slow_transfer_stays_where_its_end_would_make_room_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    let slow = content(70_000);
+    let mut transfer = dawdling(&node, &put_of(&slow, 1), slow.len()).await;
+    // No sector is so large.
+    let large = vec![0; 9 << 20];
+    let refusal = node.refused(&put_of(&large, 2), &large).await;
+    assert_eq!(refusal.code, RefusalCode::NoRoom);
+    // The same shard twice: the second is told so.
+    let other = content(80_000);
+    let twice = begun(&node, &put_of(&other, 3), other.len()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let refusal = node.refused(&put_of(&other, 3), &other).await;
+    assert_eq!(refusal.code, RefusalCode::Busy, "{refusal}");
+    drop(twice);
+    transfer
+        .write(Bytes::from(slow[1..].to_vec()))
+        .await
+        .unwrap();
+    let (response, _) = transfer.answer().await.unwrap();
+    assert!(matches!(response, Response::Receipt(_)), "{response:?}");
+}
+
+#[tokio::test]
+async fn a_slow_transfer_gives_its_room_to_a_shard_that_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    // 60 of 64 groups, and then 21.
+    let length = 60 * 8 * 16_256;
+    let mut transfer = dawdling(&node, &put_of(&content(length), 1), length).await;
+    let needed = content(21 * 8 * 16_256);
+    let put = put_of(&needed, 2);
+    // Larger than what is left, and not than what the slow one has.
+    node.put(&put, &needed).await.unwrap();
+    while !transfer.is_stopped() {
+        let piece = Bytes::from(vec![0; 50_000]);
+        transfer.write(piece).await.unwrap();
+    }
+    let Err(CallError::Refused(refusal)) = transfer.answer().await.map(drop) else {
+        panic!("the slow one was answered");
+    };
+    assert!(refusal.sentence.contains("slowly"), "{refusal}");
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_never_sent() {
     let folder = tempfile::tempdir().unwrap();
@@ -405,6 +471,45 @@ async fn a_damaged_file_is_never_sent() {
     assert!(connection.ask(&request).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_goes_on_when_its_asker_is_gone_keeps_its_turn() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::time::Duration;
+    let folder = tempfile::tempdir().unwrap();
+    let node = node(folder.path()).await;
+    let content = content(1000);
+    let put = put_of(&content, 1);
+    node.put(&put, &content).await.unwrap();
+    // Whoever opens a pipe waits until somebody writes to it.
+    let path = node.shared.shards.path(deal_of(&put));
+    std::fs::remove_file(&path).unwrap();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let request = Request::GetPieceProof(GetPieceProof {
+        pack: deal_of(&put).pack,
+        shard: put.shard,
+        quads: vec![0],
+    });
+    let hasty = Peers::new(SigningKey::from_bytes(&[10; 32]), NETWORK).unwrap();
+    let connection = hasty.connect(&node.address, node_key(&node.key));
+    let connection = connection.await.unwrap();
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(connection.open(&request, ByteCount(0)).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(asked);
+    hasty.close().await;
+    let connection = node.peers.connect(&node.address, node_key(&node.key));
+    let asking = async { connection.await.unwrap().ask(&request).await };
+    let answer = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    let mut pipe = std::fs::OpenOptions::new();
+    pipe.read(true).write(true).open(&path).unwrap();
+    let Ok(Err(CallError::Refused(refusal))) = answer else {
+        panic!("it got a turn: {answer:?}");
+    };
+    assert_eq!(refusal.code, RefusalCode::Busy, "{refusal}");
+}
+
 /// What the ledger says of a node.
 fn on_ledger(id: u64, node: &Node) -> Provider {
     Provider {
@@ -423,6 +528,50 @@ fn on_ledger(id: u64, node: &Node) -> Provider {
         next_sector: SectorNumber(0),
         record: Default::default(),
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_contradicts_itself_is_refused_before_the_ledger_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let ledger = http::serve(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        (404, Vec::new())
+    })
+    .await;
+    let node = provider(3, folder.path(), &ledger).await;
+    let content = content(1000);
+    let put = put_of(&content, 1);
+    let target = |provider: u64| ShardTarget {
+        provider: ProviderId(provider),
+        node: holdfast_market_core::units::NodeKey([8; 32]),
+        endpoint: "127.0.0.1:1".into(),
+        offer: put.offer.clone(),
+    };
+    let connection = node
+        .peers
+        .connect(&node.address, node_key(&node.key))
+        .await
+        .unwrap();
+    for (n, targets, length) in [(0, 200, 1000), (255, 255, 1000), (2, 200, 1000), (2, 2, 7)] {
+        let request = Request::AssistPut(AssistPut {
+            header: PackHeader {
+                n,
+                shard_roots: vec![ShardRoot([1; 32]); n.into()],
+                ..put.header.clone()
+            },
+            targets: (0..targets).map(target).collect(),
+        });
+        let mut exchange = connection.open(&request, ByteCount(length)).await.unwrap();
+        let body = vec![0; usize::try_from(length).unwrap()];
+        exchange.write(Bytes::from(body)).await.unwrap();
+        let Err(CallError::Refused(refusal)) = exchange.answer().await.map(drop) else {
+            panic!("{n} shards and {targets} targets were not refused");
+        };
+        assert_eq!(refusal.code, RefusalCode::Malformed, "{refusal}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

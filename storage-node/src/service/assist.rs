@@ -3,6 +3,7 @@
 //! its address to anybody.
 
 use super::{Service, TURN_TIME};
+use futures::stream::{self, StreamExt};
 use holdfast_market_core::message::ProviderOffer;
 use holdfast_market_core::units::{NodeKey, ProviderId};
 use holdfast_wire::ledger::{LedgerClient, LedgerError};
@@ -11,10 +12,11 @@ use holdfast_wire::quic::{Body, Reply, serve::ReplyError};
 use holdfast_wire::transfer::assist;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-/// Targets that are looked up at most: a pack has no more shards.
-const MAX_TARGETS: usize = 255;
+/// Targets of one upload that are looked up at once: the ledger answers this node's own questions
+/// over the same connections.
+const LOOK_UPS: usize = 8;
 /// The ledger has so long to say where the targets are: the client's stripes are on their way.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
@@ -30,7 +32,10 @@ impl Service {
         reply: Reply,
     ) -> Result<(), ReplyError> {
         let me = self.shared.node;
-        let shards = u32::from(put.header.n);
+        let shards = match assist::layout(&put, &body) {
+            Ok(layout) => u32::from(layout.n()),
+            Err(refusal) => return reply.refuse(refusal).await,
+        };
         let coding = self.turns.coding.take(body.pace(), shards, TURN_TIME).await;
         let Some(_turn) = coding else {
             let refusal = Refusal::new(
@@ -40,42 +45,43 @@ impl Service {
             return reply.refuse(refusal).await;
         };
         let offers = offers(&self.ledger, me, &put.targets).await;
+        // The ledger's time is not the asker's.
+        body.pace().begin();
         let refusal = |target: &ShardTarget| refusal(target, offers.get(&target.provider));
         let local = |put: PutShard, body: Body| async move { self.put_shard(&put, body).await };
-        match assist(&self.peers, me, put, body, refusal, local).await {
+        match assist::assist(&self.peers, me, put, body, refusal, local).await {
             Ok(outcomes) => reply.send(&Response::Assisted(outcomes)).await,
             Err(refusal) => reply.refuse(refusal).await,
         }
     }
 }
 
-/// Asks the ledger for every provider among the targets, all at once.
+/// Asks the ledger for every provider among the targets, several at once, and all in [`LOOK_UP`].
 async fn offers(ledger: &LedgerClient, me: NodeKey, targets: &[ShardTarget]) -> Offers {
     let asked: BTreeSet<ProviderId> = targets
         .iter()
-        .take(MAX_TARGETS)
         .filter(|target| target.node != me)
         .map(|target| target.provider)
         .collect();
-    let mut asking = JoinSet::new();
-    for provider in asked {
-        let ledger = ledger.clone();
-        asking.spawn(async move {
-            let found = match tokio::time::timeout(LOOK_UP, ledger.provider(provider)).await {
-                Ok(Ok(found)) => Ok(found.offer),
-                Ok(Err(LedgerError::NotFound(_))) => {
-                    Err(format!("provider {provider} is not on the ledger"))
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, %provider, "a target was not looked up");
-                    Err(silent(provider))
-                }
-                Err(_) => Err(silent(provider)),
-            };
-            (provider, found)
-        });
-    }
-    asking.join_all().await.into_iter().collect()
+    let by = Instant::now() + LOOK_UP;
+    let asking = asked.into_iter().map(|provider| async move {
+        let found = match tokio::time::timeout_at(by, ledger.provider(provider)).await {
+            Ok(Ok(found)) => Ok(found.offer),
+            Ok(Err(LedgerError::NotFound(_))) => {
+                Err(format!("provider {provider} is not on the ledger"))
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, %provider, "a target was not looked up");
+                Err(silent(provider))
+            }
+            Err(_) => Err(silent(provider)),
+        };
+        (provider, found)
+    });
+    stream::iter(asking)
+        .buffer_unordered(LOOK_UPS)
+        .collect()
+        .await
 }
 
 fn silent(provider: ProviderId) -> String {

@@ -12,8 +12,9 @@ use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::piece::PieceShape;
 use holdfast_wire::pack::PackLayout;
 use holdfast_wire::protocol::{PutShard, Refusal, RefusalCode};
-use holdfast_wire::quic::Body;
+use holdfast_wire::quic::{Body, Pace};
 use holdfast_wire::transfer::{ReceiveError, receive_shard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest term that is promised.
@@ -50,7 +51,8 @@ impl Service {
                 "this node is receiving as many shards as it can; ask again in a moment",
             )
         })?;
-        let reservation = self.reserve(&order.piece).await.map_err(|error| {
+        let reserved = self.reserve(&order.piece, body.pace()).await;
+        let reservation = reserved.map_err(|error| {
             let code = match error {
                 NoRoom::Full { .. } => RefusalCode::NoRoom,
                 NoRoom::Underway => RefusalCode::Busy,
@@ -126,15 +128,16 @@ impl Service {
         Ok(record.receipt)
     }
 
-    /// Sets room aside; transfers that hold room and hardly move give way, one after the other.
-    async fn reserve(&self, piece: &Piece) -> Result<Reservation, NoRoom> {
+    /// Sets room aside; transfers whose room this one needs and that hardly move give way, one after
+    /// the other.
+    async fn reserve(&self, piece: &Piece, pace: &Arc<Pace>) -> Result<Reservation, NoRoom> {
         loop {
-            let refusal = match self.shared.room.reserve(piece.clone()) {
+            let refusal = match self.shared.room.reserve(piece.clone(), pace) {
                 Ok(reservation) => return Ok(reservation),
                 Err(refusal) => refusal,
             };
             let under_way = self.turns.transfers.under_way();
-            if !self.turns.transfers.make_way() {
+            if !Pace::make_way(&self.shared.room.in_the_way_of(piece)) {
                 return Err(refusal);
             }
             for _ in 0..ROOM_LOOKS {

@@ -10,7 +10,7 @@ use holdfast_wire::bao::Outboard;
 use holdfast_wire::protocol::{
     ByteRange, GetPieceProof, GetShard, MAX_QUADS, Refusal, RefusalCode,
 };
-use holdfast_wire::quic::{Reply, serve::ReplyError};
+use holdfast_wire::quic::{Reply, Turn, serve::ReplyError};
 use holdfast_wire::transfer::{SendShardError, send_openings, send_shard};
 use std::collections::HashMap;
 use std::fs::File;
@@ -32,8 +32,10 @@ impl Outboards {
 
     fn put(&self, shard: DealId, outboard: Outboard) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= OUTBOARDS {
-            kept.clear();
+        if kept.len() >= OUTBOARDS
+            && let Some(any) = kept.keys().next().copied()
+        {
+            kept.remove(&any);
         }
         kept.insert(shard, outboard);
     }
@@ -71,22 +73,43 @@ impl Service {
 
     async fn open_shard(&self, deal: DealId) -> Result<(File, Outboard), Refusal> {
         let record = self.record(deal)?;
-        let (shared, kept) = (self.shared.clone(), self.outboards.get(deal));
+        let kept = self.outboards.get(deal);
+        let turn = match kept {
+            Some(_) => None,
+            None => Some(self.turn_to_hash().await?),
+        };
+        // Whoever had the turn before may have read the same shard.
+        let kept = kept.or_else(|| self.outboards.get(deal));
+        let (shared, outboards) = (self.shared.clone(), self.outboards.clone());
         let opened = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let length = record.receipt.receipt.length;
             let file = shared.shards.file(deal, length)?;
             let outboard = match kept {
                 Some(outboard) => outboard,
-                None => checked_outboard(&shared, deal, &record, &file)?,
+                None => {
+                    let outboard = checked_outboard(&shared, deal, &record, &file)?;
+                    outboards.put(deal, outboard.clone());
+                    outboard
+                }
             };
             Ok::<_, NodeError>((file, outboard))
         });
-        let (file, outboard) = opened
+        opened
             .await
             .map_err(|error| self.internal(&error))?
-            .map_err(|error| self.internal(&error))?;
-        self.outboards.put(deal, outboard.clone());
-        Ok((file, outboard))
+            .map_err(|error| self.internal(&error))
+    }
+
+    /// A turn to read and hash a shard. The work takes it along: it goes on when its asker is gone.
+    async fn turn_to_hash(&self) -> Result<Turn, Refusal> {
+        let turn = self.turns.opening.take(&Arc::default(), 1, TURN_TIME).await;
+        turn.ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::Busy,
+                "this node is opening as many shards as it can; ask again in a moment",
+            )
+        })
     }
 
     /// Sends openings of a shard's quads under both its roots.
@@ -120,15 +143,10 @@ impl Service {
                 format!("the shard has {quads} quads and none of number {beyond}"),
             ));
         }
-        let turn = self.turns.opening.take(&Arc::default(), 1, TURN_TIME).await;
-        let _turn = turn.ok_or_else(|| {
-            Refusal::new(
-                RefusalCode::Busy,
-                "this node is opening as many shards as it can; ask again in a moment",
-            )
-        })?;
+        let turn = self.turn_to_hash().await?;
         let shared = self.shared.clone();
         let opening = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let file = shared.shards.file(deal, record.receipt.receipt.length)?;
             let outboard = checked_outboard(&shared, deal, &record, &file)?;
             get.quads

@@ -2,6 +2,7 @@
 
 use super::pace::{GaveWay, Pace};
 use super::windows::{Wide, Width};
+use crate::protocol::RefusalCode;
 use bytes::Bytes;
 use holdfast_market_core::units::ByteCount;
 use quinn::{RecvStream, SendStream, VarInt};
@@ -47,6 +48,16 @@ pub enum BodyError {
     Broken(String),
 }
 
+impl BodyError {
+    /// The code of the refusal that says so: one that was only slow may be sent again.
+    pub const fn code(&self) -> RefusalCode {
+        match self {
+            Self::Stalled { .. } | Self::GaveWay => RefusalCode::Busy,
+            Self::Short { .. } | Self::Long | Self::Broken(_) => RefusalCode::WrongBytes,
+        }
+    }
+}
+
 impl From<GaveWay> for BodyError {
     fn from(_: GaveWay) -> Self {
         Self::GaveWay
@@ -69,15 +80,27 @@ pub struct Body {
     wide: Option<Wide>,
 }
 
+/// The receiving half of a stream. What came and was not read is let go when it is dropped, also
+/// where the connection has ended: that is remembered for a while, with all that it holds.
+#[derive(Debug)]
+pub(super) struct Inbound(pub(super) RecvStream);
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        // Fails only where all was read.
+        let _ = self.0.stop(VarInt::from_u32(0));
+    }
+}
+
 #[derive(Debug)]
 enum Source {
-    Stream(RecvStream),
+    Stream(Inbound),
     Channel(mpsc::Receiver<Bytes>),
 }
 
 impl Body {
     pub(super) fn from_stream(
-        stream: RecvStream,
+        stream: Inbound,
         length: ByteCount,
         pace: Arc<Pace>,
         width: Arc<Width>,
@@ -201,7 +224,7 @@ impl Source {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         match self {
             Self::Channel(channel) => Ok(channel.recv().await),
-            Self::Stream(stream) => match stream.read_chunk(PIECE, true).await {
+            Self::Stream(stream) => match stream.0.read_chunk(PIECE, true).await {
                 Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
                 Err(error) => Err(BodyError::Broken(error.to_string())),
             },

@@ -1,15 +1,22 @@
 //! How fast a peer moves, and whose turn it is: where every turn is taken, a request that dawdles
-//! gives way to those that wait.
+//! gives way to those that wait, and one of an address that has more than its share to those of
+//! others.
 
+use super::doors::Origin;
+use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Bytes a second below which a request gives way where others wait for its turn.
-const BRISK: u64 = 128 << 10;
+/// Bytes a second below which a request gives way where others wait for its turn: a line of 1 Mbit/s
+/// that is shared by six shards is brisk.
+const BRISK: u64 = 16 << 10;
+/// One address may have this part of the turns, where others have fewer and wait.
+const SHARE: u32 = 4;
 /// Over so long it is measured, and so long it has at first.
 const MEASURED: Duration = Duration::from_secs(2);
 /// How often those who wait look for one that dawdles.
@@ -18,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How fast one request moves, told by its bodies.
 #[derive(Debug)]
 pub struct Pace {
+    /// Whose it is, where it is a peer's.
+    origin: Option<Origin>,
     moved: AtomicU64,
     /// Halves of the request that wait for the peer at this moment.
     waiting: AtomicUsize,
@@ -30,6 +39,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
+            origin: None,
             moved: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             gave_way: AtomicBool::new(false),
@@ -48,13 +58,42 @@ impl Pace {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// That of a request from this address.
+    pub(super) fn of(address: IpAddr) -> Self {
+        Self {
+            origin: Some(Origin::of(address)),
+            ..Self::default()
+        }
+    }
+
+    /// It is measured from now on: what it waited for until now was not its peer.
+    pub fn begin(&self) {
+        let moved = self.moved.load(Ordering::Relaxed);
+        *lock(&self.mark) = (Instant::now(), moved);
+    }
+
+    /// Tells the slowest of those that dawdle to end; whether there was one.
+    pub fn make_way(requests: &[Arc<Self>]) -> bool {
+        let now = Instant::now();
+        let dawdlers = requests
+            .iter()
+            .filter_map(|pace| Some((pace.dawdles(now)?, pace)));
+        match dawdlers.min_by_key(|(rate, _)| *rate) {
+            Some((_, pace)) => {
+                pace.give_way();
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Waits for the peer; broken off where the request is to give way.
     pub(crate) async fn with_peer<T>(&self, doing: impl Future<Output = T>) -> Result<T, GaveWay> {
         let told = self.way.notified();
         tokio::pin!(told);
         // Registered before the flag is read, so that what is told in between is not missed.
         told.as_mut().enable();
-        if self.gave_way.load(Ordering::Acquire) {
+        if self.has_given_way() {
             return Err(GaveWay);
         }
         let _waiting = Waiting::begin(&self.waiting);
@@ -65,28 +104,39 @@ impl Pace {
         }
     }
 
-    /// Its bytes a second since the last look, where it waits for its peer and is slow.
-    fn dawdles(&self, now: Instant) -> Option<u64> {
-        if self.gave_way.load(Ordering::Acquire) || self.waiting.load(Ordering::Acquire) == 0 {
+    /// Its bytes a second since it was measured last, where it waits for its peer and that was long
+    /// enough ago.
+    fn rate(&self, now: Instant) -> Option<u64> {
+        if self.has_given_way() || self.waiting.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let mut mark = lock(&self.mark);
-        let elapsed = now.saturating_duration_since(mark.0);
+        let (at, before) = *lock(&self.mark);
+        let elapsed = now.saturating_duration_since(at);
         if elapsed < MEASURED {
             return None;
         }
-        let moved = self.moved.load(Ordering::Relaxed);
+        let moved = self.moved.load(Ordering::Relaxed).saturating_sub(before);
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let rate = moved
-            .saturating_sub(mark.1)
-            .saturating_mul(1000)
-            .checked_div(milliseconds)
-            .unwrap_or(0);
+        Some(
+            moved
+                .saturating_mul(1000)
+                .checked_div(milliseconds)
+                .unwrap_or(0),
+        )
+    }
+
+    /// The same, where it is slow.
+    fn dawdles(&self, now: Instant) -> Option<u64> {
+        let rate = self.rate(now)?;
         if rate >= BRISK {
-            *mark = (now, moved);
+            self.begin();
             return None;
         }
         Some(rate)
+    }
+
+    fn has_given_way(&self) -> bool {
+        self.gave_way.load(Ordering::Acquire)
     }
 
     fn give_way(&self) {
@@ -115,56 +165,72 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The turns of one request.
+#[derive(Clone, Debug)]
+struct Held {
+    pace: Arc<Pace>,
+    weight: u32,
+}
+
 /// So many turns, given in the order in which they are asked for.
 #[derive(Debug)]
 pub struct Turns {
-    free: Semaphore,
+    turns: u32,
+    free: Arc<Semaphore>,
     waiting: AtomicUsize,
     most_waiting: usize,
-    under_way: Mutex<Vec<Arc<Pace>>>,
+    under_way: Arc<Mutex<Vec<Held>>>,
 }
 
 impl Turns {
     /// So many at a time, and so many that wait; further ones get none.
-    pub fn new(turns: usize, most_waiting: usize) -> Self {
+    pub fn new(turns: u32, most_waiting: usize) -> Self {
+        let permits = usize::try_from(turns).unwrap_or(usize::MAX);
         Self {
-            free: Semaphore::new(turns.min(Semaphore::MAX_PERMITS)),
+            turns,
+            free: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
             most_waiting,
-            under_way: Mutex::default(),
+            under_way: Arc::default(),
         }
     }
 
-    /// Takes `weight` turns at once for a request, and gives them back when dropped. Where none is
-    /// free, waits for at most `patience`; the slowest of those that dawdle gives way.
-    pub async fn take(
-        &self,
-        pace: &Arc<Pace>,
-        weight: u32,
-        patience: Duration,
-    ) -> Option<Turn<'_>> {
-        let permit = match self.free.try_acquire_many(weight) {
+    /// Takes `weight` turns at once for a request, all of them for one that is heavier, and gives
+    /// them back when dropped. Where none is free, waits for at most `patience`; the slowest of
+    /// those that dawdle gives way.
+    pub async fn take(&self, pace: &Arc<Pace>, weight: u32, patience: Duration) -> Option<Turn> {
+        let weight = weight.min(self.turns).max(1);
+        let permit = match self.free.clone().try_acquire_many_owned(weight) {
             Ok(permit) => permit,
-            Err(_) => self.wait(weight, patience).await?,
+            Err(_) => self.wait(pace, weight, patience).await?,
         };
-        lock(&self.under_way).push(pace.clone());
+        pace.begin();
+        lock(&self.under_way).push(Held {
+            pace: pace.clone(),
+            weight,
+        });
         Some(Turn {
-            turns: self,
+            under_way: self.under_way.clone(),
             pace: pace.clone(),
             _permit: permit,
         })
     }
 
-    async fn wait(&self, weight: u32, patience: Duration) -> Option<SemaphorePermit<'_>> {
+    async fn wait(
+        &self,
+        pace: &Pace,
+        weight: u32,
+        patience: Duration,
+    ) -> Option<OwnedSemaphorePermit> {
         let _waiting = Waiting::begin(&self.waiting);
         if self.waiting.load(Ordering::Acquire) > self.most_waiting {
             return None;
         }
-        let given = self.free.acquire_many(weight);
+        let given = self.free.clone().acquire_many_owned(weight);
         tokio::pin!(given);
         let until = Instant::now() + patience;
         loop {
-            self.make_way();
+            self.make_way(pace);
             let look = until.min(Instant::now() + LOOK);
             match tokio::time::timeout_at(look, given.as_mut()).await {
                 Ok(permit) => return permit.ok(),
@@ -174,23 +240,49 @@ impl Turns {
         }
     }
 
-    /// Tells the slowest of those that dawdle to end; whether there was one.
-    pub fn make_way(&self) -> bool {
-        let now = Instant::now();
-        let slowest = {
-            let under_way = lock(&self.under_way);
-            let dawdlers = under_way
-                .iter()
-                .filter_map(|pace| Some((pace.dawdles(now)?, pace.clone())));
-            dawdlers.min_by_key(|(rate, _)| *rate)
-        };
-        match slowest {
-            Some((_, pace)) => {
-                pace.give_way();
-                true
-            }
-            None => false,
+    /// The slowest of those that dawdle gives way to the asker, or one of an address that has more
+    /// than its share.
+    fn make_way(&self, asker: &Pace) {
+        let held = lock(&self.under_way).clone();
+        let greedy = self.greedy(&held, asker);
+        let paces: Vec<_> = held.into_iter().map(|held| held.pace).collect();
+        if !Pace::make_way(&paces)
+            && let Some(greedy) = greedy
+        {
+            greedy.give_way();
         }
+    }
+
+    /// The slowest request of the addresses that have more than their share and several requests
+    /// under way, where the asker's has less.
+    fn greedy(&self, held: &[Held], asker: &Pace) -> Option<Arc<Pace>> {
+        let mut shares: HashMap<Origin, (u32, usize)> = HashMap::new();
+        for one in held.iter().filter(|one| !one.pace.has_given_way()) {
+            if let Some(origin) = one.pace.origin {
+                let (weight, count) = shares.entry(origin).or_default();
+                *weight = weight.saturating_add(one.weight);
+                *count = count.saturating_add(1);
+            }
+        }
+        let share = (self.turns / SHARE).max(1);
+        let asking = asker.origin?;
+        if shares
+            .get(&asking)
+            .is_some_and(|(weight, _)| *weight >= share)
+        {
+            return None;
+        }
+        let now = Instant::now();
+        let has_more = |pace: &Pace| {
+            pace.origin
+                .and_then(|origin| shares.get(&origin))
+                .is_some_and(|(weight, count)| *weight > share && *count > 1)
+        };
+        held.iter()
+            .filter(|one| has_more(&one.pace))
+            .filter_map(|one| Some((one.pace.rate(now)?, &one.pace)))
+            .min_by_key(|(rate, _)| *rate)
+            .map(|(_, pace)| pace.clone())
     }
 
     /// How many hold a turn.
@@ -199,20 +291,21 @@ impl Turns {
     }
 }
 
-/// A turn that was taken.
+/// A turn that was taken. Whoever does its work holds it: work that goes on when its asker is gone
+/// takes it along.
 #[derive(Debug)]
-pub struct Turn<'a> {
-    turns: &'a Turns,
+pub struct Turn {
+    under_way: Arc<Mutex<Vec<Held>>>,
     pace: Arc<Pace>,
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let mut under_way = lock(&self.turns.under_way);
+        let mut under_way = lock(&self.under_way);
         if let Some(place) = under_way
             .iter()
-            .position(|pace| Arc::ptr_eq(pace, &self.pace))
+            .position(|held| Arc::ptr_eq(&held.pace, &self.pace))
         {
             under_way.swap_remove(place);
         }
@@ -228,7 +321,11 @@ mod tests {
 
     /// A request that takes so many bytes of its peer every 100 ms, until it is told to give way.
     async fn request(turns: Arc<Turns>, bytes: usize) -> GaveWay {
-        let pace = Arc::new(Pace::default());
+        request_of(Pace::default(), turns, bytes).await
+    }
+
+    async fn request_of(pace: Pace, turns: Arc<Turns>, bytes: usize) -> GaveWay {
+        let pace = Arc::new(pace);
         let _turn = turns.take(&pace, 1, PATIENCE).await.unwrap();
         loop {
             let step = pace.with_peer(tokio::time::sleep(Duration::from_millis(100)));
@@ -287,5 +384,62 @@ mod tests {
         assert!(next.is_some());
         // It does not begin again.
         assert_eq!(pace.with_peer(async {}).await, Err(GaveWay));
+    }
+
+    #[tokio::test]
+    async fn one_that_waited_for_its_turn_is_measured_from_then_on() {
+        let turns = Arc::new(Turns::new(1, 8));
+        let first = Arc::new(Pace::default());
+        let held = turns.take(&first, 1, PATIENCE).await.unwrap();
+        let brisk = tokio::spawn(request(turns.clone(), 8 << 10));
+        // It waits, and as long again as it would be measured.
+        tokio::time::sleep(MEASURED + LOOK).await;
+        let hasty = Duration::from_millis(600);
+        let other = Arc::new(Pace::default());
+        let (next, ()) = tokio::join!(turns.take(&other, 1, hasty), async {
+            tokio::time::sleep(LOOK / 2).await;
+            drop(held);
+        });
+        assert!(next.is_none() && !brisk.is_finished());
+        brisk.abort();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_heavier_than_all_turns_together_takes_all_and_no_more() {
+        let turns = Turns::new(4, 1);
+        let pace = Arc::new(Pace::default());
+        let all = turns.take(&pace, 255, PATIENCE).await.unwrap();
+        let hasty = Duration::from_millis(50);
+        assert!(turns.take(&pace, 0, hasty).await.is_none());
+        drop(all);
+        // Who weighs nothing takes one.
+        let mut light = Vec::new();
+        for _ in 0..4 {
+            light.push(turns.take(&pace, 0, hasty).await.unwrap());
+        }
+        assert!(turns.take(&pace, 1, hasty).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_more_than_its_share_gives_way_to_others_until_it_has_it() {
+        let turns = Arc::new(Turns::new(8, 8));
+        let [greedy, modest] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
+        let brisk = || tokio::spawn(request_of(Pace::of(greedy), turns.clone(), 64 << 10));
+        let all: Vec<_> = (0..8).map(|_| brisk()).collect();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let hasty = MEASURED * 2;
+        // Not to its own.
+        let own = Arc::new(Pace::of(greedy));
+        assert!(turns.take(&own, 1, hasty).await.is_none());
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let pace = Arc::new(Pace::of(modest));
+            held.push(turns.take(&pace, 1, PATIENCE).await.unwrap());
+        }
+        assert_eq!(all.iter().filter(|one| one.is_finished()).count(), 2);
+        // The other has its share now.
+        let pace = Arc::new(Pace::of(modest));
+        assert!(turns.take(&pace, 1, hasty).await.is_none());
+        all.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

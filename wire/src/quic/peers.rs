@@ -1,14 +1,14 @@
 //! The asking side: connections to pinned peers, kept and shared, and requests over them.
 
-use super::body::{Body, BodyError, BodyWriter, WriteError};
-use super::windows::{Width, Windows};
+use super::body::{Body, BodyError, BodyWriter, Inbound, WriteError};
+use super::windows::{Wide, Width, Windows};
 use super::{EndpointError, node_key, tls, transport};
 use crate::protocol::frame::{self, Frame, FrameError};
 use crate::protocol::{Hello, HelloReply, PROTOCOL_VERSION, Refusal, Request, Response};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
-use quinn::{Endpoint, RecvStream, VarInt};
+use quinn::{Endpoint, VarInt};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -400,8 +400,9 @@ impl Connection {
             .map_err(|_| CallError::Slow(self.answer_time))??;
         Ok(Exchange {
             writer: BodyWriter::new(send, body, Arc::default(), &self.width),
-            receive,
+            receive: Inbound(receive),
             width: self.width.clone(),
+            held: self.width.hold(),
             answer_time: self.answer_time,
         })
     }
@@ -411,8 +412,9 @@ impl Connection {
 #[derive(Debug)]
 pub struct Exchange {
     writer: BodyWriter,
-    receive: RecvStream,
+    receive: Inbound,
     width: Arc<Width>,
+    held: Wide,
     answer_time: Duration,
 }
 
@@ -440,6 +442,7 @@ impl Exchange {
             writer,
             mut receive,
             width,
+            held: _held,
             answer_time,
         } = self;
         if writer.is_stopped() {
@@ -448,7 +451,7 @@ impl Exchange {
             writer.finish()?;
         }
         let frame: Frame<Response> =
-            tokio::time::timeout(answer_time, frame::read("response", &mut receive))
+            tokio::time::timeout(answer_time, frame::read("response", &mut receive.0))
                 .await
                 .map_err(|_| CallError::Slow(answer_time))??;
         match frame.message {

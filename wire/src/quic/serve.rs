@@ -1,6 +1,6 @@
 //! The answering side: accepts connections and requests within limits, and stops in order.
 
-use super::body::{Body, BodyWriter, WriteError};
+use super::body::{Body, BodyWriter, Inbound, WriteError};
 use super::doors::{Door, Doors};
 use super::pace::{Pace, Turns};
 use super::windows::{GAVE_WAY, Width, Windows};
@@ -8,7 +8,7 @@ use super::{STREAMS, tls};
 use crate::protocol::frame::{self, Frame, FrameError};
 use crate::protocol::{HelloReply, PROTOCOL_VERSION, Refusal, RefusalCode, Request, Response};
 use holdfast_market_core::units::{ByteCount, NetworkId, NodeKey, ProviderId};
-use quinn::{Endpoint, Incoming, RecvStream, SendStream, VarInt};
+use quinn::{Endpoint, Incoming, SendStream, VarInt};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,10 +24,16 @@ const TURN_TIME: Duration = Duration::from_secs(20);
 /// An asker takes the answer's header in this time: there is always room for it on its way.
 const TAKE_TIME: Duration = Duration::from_secs(5);
 
+/// The end point remembers connections for a while that have ended. Where it has so many times as
+/// many as may be open, an address whose connections end one after the other gets no further one.
+const REMEMBERED: usize = 2;
+/// Where it has so many times as many, nobody does.
+const MOST_REMEMBERED: usize = 8;
+
 /// How much is served at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all; for a further one the one that is idle longest is closed.
+    /// Connections in all; for a further one an idle one is closed, of the address that has most.
     pub connections: usize,
     /// Connections from one address (one /64 of IPv6); the same holds.
     pub connections_per_address: usize,
@@ -35,7 +41,7 @@ pub struct Limits {
     pub connections_per_key: usize,
     /// Requests under way in all; further ones wait, one a connection, and those that dawdle give
     /// way to them.
-    pub requests: usize,
+    pub requests: u32,
     /// Connections that have wide windows at a time.
     pub wide: usize,
     /// A connection's handshake and hello, and each request's header, must be there in this time.
@@ -194,12 +200,20 @@ pub async fn serve<H, F>(
                 let Some(incoming) = incoming else { break };
                 // Half full: whoever has not shown that its address is its own shows it first, so
                 // that forged addresses take no room and push nobody out.
-                let is_half_full = shared.doors.count() >= limits.connections / 2;
+                let remembered = endpoint.open_connections();
+                let is_half_full = remembered.max(shared.doors.count()) >= limits.connections / 2;
                 if is_half_full && incoming.may_retry() {
                     let _ = incoming.retry();
                     continue;
                 }
-                let Some(door) = shared.doors.enter(incoming.remote_address().ip()) else {
+                let address = incoming.remote_address().ip();
+                let is_too_much = remembered >= limits.connections.saturating_mul(MOST_REMEMBERED);
+                let is_much = remembered >= limits.connections.saturating_mul(REMEMBERED);
+                if is_too_much || (is_much && shared.doors.is_restless(address)) {
+                    incoming.refuse();
+                    continue;
+                }
+                let Some(door) = shared.doors.enter(address) else {
                     incoming.refuse();
                     continue;
                 };
@@ -337,7 +351,7 @@ async fn connection<H, F>(
                 let Ok((send, receive)) = stream else { return };
                 requests.spawn(request(
                     send,
-                    receive,
+                    Inbound(receive),
                     shared.clone(),
                     line.clone(),
                     handler.clone(),
@@ -350,7 +364,7 @@ async fn connection<H, F>(
 
 async fn request<H, F>(
     send: SendStream,
-    mut receive: RecvStream,
+    mut receive: Inbound,
     shared: Arc<Shared>,
     line: Arc<Line>,
     handler: H,
@@ -358,7 +372,7 @@ async fn request<H, F>(
     H: Fn(Call) -> F,
     F: Future<Output = ()>,
 {
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(Pace::of(line.address.ip()));
     let reply = Reply {
         stream: Some(send),
         pace: pace.clone(),
@@ -366,7 +380,7 @@ async fn request<H, F>(
     };
     let reading = line.reading.lock().await;
     let service = &shared.service;
-    let header = frame::read::<Request>("request", &mut receive);
+    let header = frame::read::<Request>("request", &mut receive.0);
     let frame: Frame<Request> = match tokio::time::timeout(service.limits.header_time, header).await
     {
         Ok(Ok(frame)) => frame,
@@ -407,7 +421,10 @@ async fn request<H, F>(
         let _ = reply.refuse(refusal).await;
         return;
     }
-    let Some(_turn) = shared.requests.take(&pace, 1, TURN_TIME).await else {
+    let in_line = line.door.waits();
+    let taken = shared.requests.take(&pace, 1, TURN_TIME).await;
+    drop(in_line);
+    let Some(_turn) = taken else {
         let refusal = Refusal::new(
             RefusalCode::Busy,
             "this node answers as many requests as it can; ask again in a moment",
@@ -415,8 +432,9 @@ async fn request<H, F>(
         let _ = reply.refuse(refusal).await;
         return;
     };
-    drop(reading);
     let _busy = line.door.busy();
+    drop(reading);
+    let _held = line.width.hold();
     handler(Call {
         peer: line.peer,
         address: line.address,

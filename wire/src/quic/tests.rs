@@ -70,6 +70,12 @@ async fn answer(call: Call, seen: Arc<Mutex<Vec<NodeKey>>>) {
             writer.write(Bytes::from_static(&[1; 50])).await.unwrap();
             drop(writer);
         }
+        // A body is read to its end, and the answer takes longer than a wide connection may be idle.
+        Request::GetShard(get) if get.shard.0 == 3 => {
+            body.read_all(ByteCount(1 << 30)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            let _ = reply.send(&Response::PieceOpenings).await;
+        }
         // Slow.
         Request::GetShard(_) => {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -477,6 +483,30 @@ async fn what_nobody_reads_takes_no_more_than_a_narrow_window() {
         );
     }
     assert!(taken > 0);
+}
+
+#[tokio::test]
+async fn a_wide_connection_that_waits_for_an_answer_is_not_idle() {
+    let limits = Limits {
+        wide: 1,
+        ..Limits::default()
+    };
+    let (server, _) = start(limits);
+    let node = node_key(&key(1));
+    let [first, second] = [2, 3].map(|number| Peers::new(key(number), HERE).unwrap());
+    let long = Bytes::from(vec![1; 200_000]);
+    let length = ByteCount(long.len() as u64);
+    let connection = first.connect(&server.address, node).await.unwrap();
+    let mut waiting = connection.open(&get(3), length).await.unwrap();
+    waiting.write(long.clone()).await.unwrap();
+    let answer = tokio::spawn(waiting.answer());
+    tokio::time::sleep(Duration::from_millis(6500)).await;
+    // This one would be wide, too.
+    let other = second.connect(&server.address, node).await.unwrap();
+    let mut exchange = other.open(&get(0), length).await.unwrap();
+    exchange.write(long).await.unwrap();
+    exchange.answer().await.unwrap();
+    assert_eq!(answer.await.unwrap().unwrap().0, Response::PieceOpenings);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Windows {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bodies that are moved over it now.
+    /// Requests that are under way over it, and long bodies of theirs.
     movers: usize,
     is_wide: bool,
     /// When the last of them ended.
@@ -98,17 +98,21 @@ impl Width {
         })
     }
 
+    /// A request is under way over it until the answer is dropped: one whose body has come to its end
+    /// still waits for its answer.
+    pub(super) fn hold(self: &Arc<Self>) -> Wide {
+        let mut state = lock(&self.state);
+        state.movers = state.movers.saturating_add(1);
+        Wide(self.clone())
+    }
+
     /// A body of so many bytes is about to be moved over it.
     pub(super) fn widen(self: &Arc<Self>, length: u64) -> Option<Wide> {
         if length <= u64::from(NARROW) {
             return None;
         }
-        let needs = {
-            let mut state = lock(&self.state);
-            state.movers = state.movers.saturating_add(1);
-            !state.is_wide
-        };
-        let wide = Wide(self.clone());
+        let wide = self.hold();
+        let needs = !lock(&self.state).is_wide;
         if needs && self.windows.admit(self) {
             lock(&self.state).is_wide = true;
             self.connection.set_receive_window(VarInt::from_u32(WIDE));
@@ -118,7 +122,7 @@ impl Width {
     }
 }
 
-/// A body that is being moved.
+/// A body that is being moved, or a request that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Wide(Arc<Width>);
 

@@ -11,12 +11,40 @@ use futures::future::join_all;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{NodeKey, ShardIndex};
 use std::future::Future;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The longest end point that is tried.
 const ENDPOINT_LIMIT: usize = 128;
+/// The targets may keep an upload waiting for so long in all; beyond, it gives way to others like one
+/// whose asker keeps it waiting.
+const TARGETS_TIME: Duration = Duration::from_secs(10);
 /// The longest sentence in an outcome.
 const SENTENCE_LIMIT: usize = 200;
+
+/// The layout of the pack that is to be coded: what can be known of a request before anything is
+/// done for it.
+///
+/// # Errors
+/// A request that contradicts itself.
+pub fn layout(put: &AssistPut, body: &Body) -> Result<PackLayout, Refusal> {
+    let malformed = |sentence: String| Refusal::new(RefusalCode::Malformed, sentence);
+    let layout = PackLayout::of(&put.header).map_err(|error| malformed(error.to_string()))?;
+    if put.targets.len() != usize::from(layout.n()) {
+        let sentence = format!("{} targets for {} shards", put.targets.len(), layout.n());
+        return Err(malformed(sentence));
+    }
+    if body.length() != layout.length() {
+        let sentence = format!(
+            "the body has {} bytes and the pack {}",
+            body.length(),
+            layout.length()
+        );
+        return Err(malformed(sentence));
+    }
+    Ok(layout)
+}
 
 /// Codes the pack in `body` and gives every shard to its target; `local` stores the shards whose
 /// target is this node itself (`me`), as for a `PutShard` of its own. `refusal` says why another
@@ -37,21 +65,8 @@ where
     L: Fn(PutShard, Body) -> F,
     F: Future<Output = Result<SignedReceipt, Refusal>>,
 {
-    let malformed = |sentence: String| Refusal::new(RefusalCode::Malformed, sentence);
+    let layout = layout(&put, &body)?;
     let AssistPut { header, targets } = put;
-    let layout = PackLayout::of(&header).map_err(|error| malformed(error.to_string()))?;
-    if targets.len() != usize::from(layout.n()) {
-        let sentence = format!("{} targets for {} shards", targets.len(), layout.n());
-        return Err(malformed(sentence));
-    }
-    if body.length() != layout.length() {
-        let sentence = format!(
-            "the body has {} bytes and the pack {}",
-            body.length(),
-            layout.length()
-        );
-        return Err(malformed(sentence));
-    }
     let mut lines = Vec::new();
     let mut puts = Vec::new();
     for (shard, target) in (0..layout.n()).map(ShardIndex).zip(&targets) {
@@ -84,19 +99,29 @@ where
         });
     }
     let (source, receiver) = mpsc::channel(WAITING);
+    let pace = body.pace().clone();
     let reading = async move {
+        let mut waited = Duration::ZERO;
         while let Some(piece) = body.chunk().await? {
-            if source.send(piece).await.is_err() {
-                break;
+            let begun = Instant::now();
+            let room = tokio::time::timeout(TARGETS_TIME.saturating_sub(waited), source.reserve());
+            let room = match room.await {
+                Ok(room) => room,
+                // The asker named them: where they dawdle, it does.
+                Err(_) => pace.with_peer(source.reserve()).await?,
+            };
+            waited = waited.saturating_add(begun.elapsed());
+            match room {
+                Ok(room) => room.send(piece),
+                Err(_) => break,
             }
         }
         Ok::<(), BodyError>(())
     };
     let spreading = spread(layout, ChannelReader::new(receiver), lines, |_| {});
     let (read, spread, outcomes) = tokio::join!(reading, spreading, join_all(puts));
-    let wrong = |sentence: String| Refusal::new(RefusalCode::WrongBytes, sentence);
-    read.map_err(|error| wrong(error.to_string()))?;
-    spread.map_err(|error| wrong(error.to_string()))?;
+    read.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+    spread.map_err(|error| Refusal::new(RefusalCode::WrongBytes, error.to_string()))?;
     Ok(outcomes)
 }
 

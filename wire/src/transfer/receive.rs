@@ -52,7 +52,8 @@ impl ReceiveError {
     /// What the sender is told.
     pub fn refusal(&self) -> Refusal {
         let code = match self {
-            Self::Length { .. } | Self::WrongRoot { .. } | Self::Body(_) => RefusalCode::WrongBytes,
+            Self::Length { .. } | Self::WrongRoot { .. } => RefusalCode::WrongBytes,
+            Self::Body(error) => error.code(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 return Refusal::new(
                     RefusalCode::NoRoom,
@@ -266,6 +267,14 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, ReceiveError::Length { .. }), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_body_that_was_only_slow_may_be_sent_again() {
+        let code = |error: BodyError| ReceiveError::from(error).refusal().code;
+        assert_eq!(code(BodyError::GaveWay), RefusalCode::Busy);
+        assert_eq!(code(BodyError::Stalled { missing: 1 }), RefusalCode::Busy);
+        assert_eq!(code(BodyError::Long), RefusalCode::WrongBytes);
     }
 
     #[tokio::test]
