@@ -10,8 +10,9 @@ use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Blocks, Height};
 use holdfast_proofs::crash::{CRASH_LOG, CRASH_ONLY};
 use holdfast_proofs::sector::SectorClass;
-use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, UpOptions};
+use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, TestnetError, UpOptions};
 use holdfast_wire::ledger::LedgerClient;
+use rand::Rng;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Pause between two looks at the processes.
 const LOOK: Duration = Duration::from_millis(50);
+/// The first ports of networks.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
 /// Processes are given so long between their end and their next start.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
@@ -86,7 +89,7 @@ impl Network {
             binary: binary.to_owned(),
             peaks: Peaks::default(),
         };
-        let options = UpOptions {
+        let mut options = UpOptions {
             folder: folder.to_owned(),
             nodes,
             class: SectorClass::Mib8,
@@ -95,9 +98,16 @@ impl Network {
             first_port: None,
             parameters: holdfast_testnet::parameters_folder().unwrap(),
         };
-        let testnet = Testnet::prepare(&options, &commands, &mut |_| {})
-            .await
-            .unwrap();
+        let mut tries = 0;
+        let testnet = loop {
+            // Below those that the system gives to whoever asks for any: nobody takes a process's
+            // port while it is down.
+            options.first_port = Some(rand::thread_rng().gen_range(PORTS));
+            match Testnet::prepare(&options, &commands, &mut |_| {}).await {
+                Err(TestnetError::PortInUse { .. }) if tries < 20 => tries += 1,
+                testnet => break testnet.unwrap(),
+            }
+        };
         let processes = testnet.record().processes.iter().map(|record| {
             let supervised = Supervised {
                 record: record.clone(),
