@@ -13,7 +13,7 @@ use crate::current::Current;
 use crate::explorer;
 use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -27,7 +27,7 @@ use holdfast_wire::ledger::{BeaconView, LedgerStatus};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A long poll is held this long.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -35,11 +35,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Any request is answered in this time.
 const ANSWER_TIME: Duration = Duration::from_secs(25);
 
-/// Requests worked on at once, long polls aside.
+/// Requests that read the ledger at once.
 const MOST_REQUESTS: usize = 64;
 
 /// Bodies that are read at once: each may take [`messages::LONGEST_BODY`] of memory.
 const MOST_BODIES: usize = 64;
+
+/// Longer answers need room until they are sent: a peer may take its time with one.
+const LONG_ANSWER: usize = 256 << 10;
+
+/// KiB of long answers that are being sent at once.
+const SENDING_ROOM: usize = 256 << 10;
 
 /// A body is there in this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
@@ -52,16 +58,24 @@ pub(crate) struct Shared {
     stop: watch::Receiver<bool>,
     working: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(current: Arc<Current>, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            current,
+            stop,
+            working: Arc::new(Semaphore::new(MOST_REQUESTS)),
+            reading: Arc::new(Semaphore::new(MOST_BODIES)),
+            sending: Arc::new(Semaphore::new(SENDING_ROOM)),
+        }
+    }
 }
 
 /// All routes, explorer included.
 pub fn router(current: Arc<Current>, stop: watch::Receiver<bool>) -> Router {
-    let shared = Shared {
-        current,
-        stop,
-        working: Arc::new(Semaphore::new(MOST_REQUESTS)),
-        reading: Arc::new(Semaphore::new(MOST_BODIES)),
-    };
+    let shared = Shared::new(current, stop);
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/genesis", get(genesis))
@@ -91,7 +105,8 @@ pub fn router(current: Arc<Current>, stop: watch::Receiver<bool>) -> Router {
         .with_state(shared)
 }
 
-/// Bounds the time of every request, and how many are worked on at once.
+/// Bounds the time of every request, and what its body and its answer take. What works on the ledger
+/// takes its turn in [`blocking`].
 async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     // A body that says it is too long is refused before any of it is read; one that does not say
     // so is cut at the limit.
@@ -101,7 +116,6 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
         let sentence = format!("a message has at most {} bytes", messages::LONGEST_BODY);
         return Failure::new(StatusCode::PAYLOAD_TOO_LARGE, sentence).into_response();
     }
-    let waits = request.uri().path() == "/v1/wait";
     let answered = async {
         // A body is read before the request takes its turn, so that one that dribbles keeps nobody
         // from being answered.
@@ -112,12 +126,8 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
             },
             _ => request,
         };
-        // A long poll works on nothing; connections are bounded by the server.
-        let _permit = match waits {
-            true => None,
-            false => shared.working.acquire().await.ok(),
-        };
-        next.run(request).await
+        let response = next.run(request).await;
+        with_room(&shared.sending, response).await
     };
     let late = || {
         Failure::new(
@@ -135,6 +145,43 @@ async fn bounded(State(shared): State<Shared>, request: Request, next: Next) -> 
         HeaderValue::from_static("nosniff"),
     );
     response
+}
+
+/// The bytes of a long answer, and the room that they take until the system has the last of them.
+struct Sent {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The same answer, where there is room to send it.
+async fn with_room(room: &Arc<Semaphore>, response: Response) -> Response {
+    let length = response.body().size_hint().exact().unwrap_or(u64::MAX);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length <= LONG_ANSWER {
+        return response;
+    }
+    let kibibytes = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+    let Ok(permit) = Arc::clone(room).try_acquire_many_owned(kibibytes) else {
+        let sentence = "the market is sending too many long answers; try again in a moment";
+        return Failure::new(StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
+    };
+    let (parts, body) = response.into_parts();
+    match axum::body::to_bytes(body, length).await {
+        Ok(bytes) => {
+            let sent = Bytes::from_owner(Sent {
+                bytes,
+                _room: permit,
+            });
+            Response::from_parts(parts, Body::from(sent))
+        }
+        Err(error) => Failure::inside(&error).into_response(),
+    }
 }
 
 /// The same request with its body in memory.

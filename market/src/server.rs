@@ -1,18 +1,22 @@
-//! Serving HTTP on a socket: bounded connections, headers read in time, a clean stop.
+//! Serving HTTP on a socket: bounded connections, headers read and answers taken in time, a clean
+//! stop.
+
+mod connections;
+mod paced;
 
 use axum::Router;
+use connections::{Connections, Place};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use paced::Paced;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Connections served at once; a further one waits to be accepted.
+/// Connections served at once; for a further one, one of the busiest address is cut.
 const MOST_CONNECTIONS: usize = 1024;
 
 /// Connections from one address (one /64 of IPv6); further ones are closed at once.
@@ -20,6 +24,13 @@ const MOST_OF_ONE_ADDRESS: usize = 256;
 
 /// A peer sends its request's headers within this time, or is let go.
 const HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// A peer that does not take its answer as fast as it could takes [`LEAST_TAKEN`] in each such
+/// time, or is let go.
+const TAKE_TIME: Duration = Duration::from_secs(20);
+
+/// Bytes of an answer: 16 KiB a second.
+const LEAST_TAKEN: usize = 320 << 10;
 
 /// Bytes of a connection that are read before its request is understood: headers are smaller.
 const BUFFER: usize = 64 << 10;
@@ -56,15 +67,38 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         })
 }
 
+/// What connections may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    connections: usize,
+    of_one_address: usize,
+    take_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: MOST_CONNECTIONS,
+            of_one_address: MOST_OF_ONE_ADDRESS,
+            take_time: TAKE_TIME,
+        }
+    }
+}
+
 /// Serves `router` until `stop` turns true, then lets answers under way end.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let addresses = Addresses::default();
+pub async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    serve_within(listener, router, stop, Limits::default()).await;
+}
+
+async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    limits: Limits,
+) {
+    let open = Connections::new();
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            break;
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
@@ -73,15 +107,14 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some(place) = addresses.admit(address.ip(), MOST_OF_ONE_ADDRESS) else {
+                let place = open.admit(address.ip(), limits.connections, limits.of_one_address);
+                let Some(place) = place else {
                     continue;
                 };
-                let router = router.clone();
-                let stop = stop.clone();
-                connections.spawn(async move {
-                    connection(stream, router, stop).await;
-                    drop((permit, place));
-                });
+                let number = place.number();
+                let (router, stop) = (router.clone(), stop.clone());
+                let task = connections.spawn(connection(stream, place, router, stop, limits));
+                open.started(number, task);
             }
             Err(error) => {
                 // Out of file handles, mostly: the next accept would fail at once as well.
@@ -97,59 +130,16 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     }
 }
 
-/// How many connections each address has.
-#[derive(Clone, Default)]
-struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A connection that is counted; dropped, it is counted no more.
-struct Place {
-    addresses: Addresses,
-    origin: IpAddr,
-}
-
-impl Addresses {
-    fn admit(&self, address: IpAddr, most: usize) -> Option<Place> {
-        let origin = match address.to_canonical() {
-            // Who has one address of a /64 has all of them.
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            address => address,
-        };
-        let mut counts = self.lock();
-        let count = counts.entry(origin).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Place {
-            addresses: self.clone(),
-            origin,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // What is guarded is whole after every change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.lock();
-        if let Some(count) = counts.get_mut(&self.origin) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.origin);
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    limits: Limits,
+) {
     // Small answers are sent at once; a socket that does not take the option works as well.
     let _ = stream.set_nodelay(true);
+    let stream = Paced::new(stream, place.progress(), limits.take_time, LEAST_TAKEN);
     let service = TowerToHyperService::new(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -175,8 +165,11 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
     use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
 
     #[tokio::test]
     async fn a_port_in_use_is_one_plain_sentence() {
@@ -184,22 +177,6 @@ mod tests {
         let error = listen(first.local_addr().unwrap()).await.unwrap_err();
         assert!(matches!(error, ServeError::InUse(_)));
         assert!(error.to_string().contains("--listen"));
-    }
-
-    #[test]
-    fn an_address_has_its_share_and_an_ended_connection_gives_it_back() {
-        let addresses = Addresses::default();
-        let of = |text: &str| addresses.admit(text.parse().unwrap(), 2);
-        let first = of("10.0.0.1").unwrap();
-        let _second = of("::ffff:10.0.0.1").unwrap();
-        assert!(of("10.0.0.1").is_none());
-        let _other = of("10.0.0.2").unwrap();
-        drop(first);
-        drop(of("10.0.0.1").unwrap());
-        let _one = of("2001:db8::1").unwrap();
-        let _two = of("2001:db8::2").unwrap();
-        assert!(of("2001:db8::3").is_none());
-        assert_eq!(addresses.lock().len(), 3);
     }
 
     #[tokio::test]
@@ -215,5 +192,153 @@ mod tests {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Longer than what the system holds for a peer that does not read.
+    const LONG: usize = 32 << 20;
+
+    struct Running {
+        address: SocketAddr,
+        stop: watch::Sender<bool>,
+        serving: tokio::task::JoinHandle<()>,
+    }
+
+    impl Running {
+        async fn start(limits: Limits) -> Self {
+            let router = Router::new()
+                .route("/", get(async || "here"))
+                .route("/long", get(async || vec![7u8; LONG]))
+                .route("/never", get(std::future::pending::<()>));
+            let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (stop, stopped) = watch::channel(false);
+            let serving = tokio::spawn(serve_within(listener, router, stopped, limits));
+            Self {
+                address,
+                stop,
+                serving,
+            }
+        }
+
+        /// A connection from an address of this machine that has asked for something.
+        async fn ask(&self, from: [u8; 4], path: &str) -> TcpStream {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from((from, 0))).unwrap();
+            let mut stream = socket.connect(self.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        }
+
+        async fn end(self) {
+            self.stop.send(true).unwrap();
+            let ended = tokio::time::timeout(GRACE * 6, self.serving).await;
+            ended.unwrap().unwrap();
+        }
+    }
+
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        let mut answer = [0; 15];
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read_exact(&mut answer));
+        read.await.unwrap().is_ok() && answer == *b"HTTP/1.1 200 OK"
+    }
+
+    /// How many bytes still come before the other side ends it.
+    async fn rest(stream: &mut TcpStream) -> usize {
+        let (mut all, mut buffer) = (0, vec![0; 1 << 16]);
+        let reading = async {
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                all += read;
+            }
+        };
+        let read = tokio::time::timeout(Duration::from_secs(60), reading).await;
+        read.expect("the other side ends it");
+        all
+    }
+
+    /// Whether the other side has ended it, as far as can be seen in a moment.
+    async fn has_ended(stream: &mut TcpStream) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            let reading = stream.read(&mut buffer);
+            match tokio::time::timeout(Duration::from_millis(100), reading).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_take_its_answer_is_let_go() {
+        let running = Running::start(Limits {
+            take_time: Duration::from_millis(200),
+            ..Limits::default()
+        })
+        .await;
+        let mut unread = running.ask([127, 0, 0, 1], "/long").await;
+        // Long enough for the limit, on a machine however slow: what came before is all there is.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(rest(&mut unread).await < LONG);
+        running.end().await;
+        // One that takes it has all of it.
+        let running = Running::start(Limits::default()).await;
+        let mut read = running.ask([127, 0, 0, 1], "/long").await;
+        let mut whole = vec![0; LONG];
+        read.read_exact(&mut whole).await.unwrap();
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn one_address_that_holds_every_place_keeps_nobody_out() {
+        let running = Running::start(Limits {
+            connections: 4,
+            of_one_address: 3,
+            ..Limits::default()
+        })
+        .await;
+        // One honest long poll, the oldest of all; then an address with as many as it may have.
+        let mut honest = running.ask([127, 0, 0, 1], "/").await;
+        assert!(is_answered(&mut honest).await);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(running.ask([127, 0, 0, 2], "/").await);
+            assert!(is_answered(held.last_mut().unwrap()).await);
+        }
+        let never = b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n";
+        honest.write_all(never).await.unwrap();
+        for stream in &mut held {
+            stream.write_all(never).await.unwrap();
+        }
+        let mut newcomer = running.ask([127, 0, 0, 3], "/").await;
+        assert!(is_answered(&mut newcomer).await);
+        // One of the holder's made way; the others and the honest one still wait.
+        let begun = std::time::Instant::now();
+        let mut ended = 0;
+        while ended == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            for stream in &mut held {
+                ended += usize::from(has_ended(stream).await);
+            }
+        }
+        assert_eq!(ended, 1);
+        assert!(!has_ended(&mut honest).await);
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn serving_ends_though_every_place_is_taken_by_who_does_not_read() {
+        let running = Running::start(Limits {
+            connections: 3,
+            of_one_address: 3,
+            ..Limits::default()
+        })
+        .await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(running.ask([127, 0, 0, 1], "/long").await);
+            assert!(is_answered(held.last_mut().unwrap()).await);
+        }
+        running.end().await;
     }
 }

@@ -5,6 +5,7 @@
 //! each other this loses no room to the order in which pieces come.
 
 use holdfast_market_core::message::{GroupLayout, PlacedSubtree};
+use holdfast_market_core::quote::MAX_SECTOR_DEALS;
 use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::units::DealId;
 use holdfast_proofs::sector::{Group, SectorClass, UNIT_LEVELS};
@@ -77,6 +78,8 @@ struct GroupMap {
     taken: Vec<bool>,
     subtrees: Vec<PlacedSubtree>,
     deals: BTreeSet<DealId>,
+    /// Deals that are over. The ledger lists and counts them until the group is written anew.
+    over: BTreeSet<DealId>,
 }
 
 impl GroupMap {
@@ -184,6 +187,7 @@ impl Occupancy {
                 taken: vec![false; units],
                 subtrees: Vec::new(),
                 deals: BTreeSet::new(),
+                over: BTreeSet::new(),
             })
             .collect();
         Self { class, groups }
@@ -199,8 +203,12 @@ impl Occupancy {
         self.groups.iter().map(GroupMap::free).sum()
     }
 
-    /// Units that a piece of one tier could take: groups of the other tier do not count.
+    /// Units that a piece of one tier could take: groups of the other tier do not count, and a
+    /// sector with all the deals that the ledger lets it have takes no more.
     pub fn free_units_for(&self, tier: Tier) -> u64 {
+        if !self.takes_a_deal() {
+            return 0;
+        }
         self.groups
             .iter()
             .filter(|group| group.tier.is_none_or(|own| own == tier))
@@ -208,10 +216,21 @@ impl Occupancy {
             .sum()
     }
 
+    /// Whether one deal more may live here, as the ledger counts.
+    fn takes_a_deal(&self) -> bool {
+        count(self.groups.iter().flat_map(|group| &group.deals)) < MAX_SECTOR_DEALS
+    }
+
+    /// Deals that the ledger would count here.
+    fn listed(&self) -> u64 {
+        let groups = self.groups.iter();
+        count(groups.flat_map(|group| group.deals.union(&group.over)))
+    }
+
     /// Units of the longest piece of one tier that fits now, where a piece's largest subtree has
     /// `max_levels` levels.
     pub fn largest_units(&self, tier: Tier, max_levels: u32) -> u64 {
-        let Some(cap) = units_of(max_levels) else {
+        let Some(cap) = units_of(max_levels).filter(|_| self.takes_a_deal()) else {
             return 0;
         };
         let mut blocks: BTreeMap<u64, u64> = BTreeMap::new();
@@ -268,6 +287,21 @@ impl Occupancy {
         if piece.units() > self.free_units_for(piece.tier) {
             return None;
         }
+        // A group that is written sheds the deals that are over: where the sector lists too many,
+        // the piece goes where there are such.
+        let (tried, touched) = self
+            .with(piece, |_| true)
+            .or_else(|| self.with(piece, |map| !map.over.is_empty()))?;
+        *self = tried;
+        Some(touched)
+    }
+
+    /// The same with a piece in groups of a choice, and the groups that it went into.
+    fn with(
+        &self,
+        piece: &Piece,
+        may: impl Fn(&GroupMap) -> bool,
+    ) -> Option<(Self, BTreeSet<Group>)> {
         let mut tried = self.clone();
         let mut touched = BTreeSet::new();
         for (index, levels) in (0u32..).zip(&piece.subtrees) {
@@ -276,6 +310,7 @@ impl Occupancy {
                 .groups
                 .iter_mut()
                 .filter(|map| map.admits(piece.deal, piece.tier))
+                .filter(|map| touched.contains(&map.group) || may(map))
                 .filter_map(|map| {
                     let (start, block) = map.best_block(length)?;
                     Some((block, map, start))
@@ -291,9 +326,9 @@ impl Occupancy {
             };
             touched.insert(map.group);
             map.take(piece.tier, placed, length).ok()?;
+            map.over.clear();
         }
-        *self = tried;
-        Some(touched)
+        (tried.listed() <= MAX_SECTOR_DEALS).then_some((tried, touched))
     }
 
     /// What a group holds, as the ledger lists it.
@@ -312,8 +347,13 @@ impl Occupancy {
 /// layout.
 pub type Pieces = BTreeMap<DealId, Piece>;
 
+/// How many different ones.
+fn count<'a>(deals: impl Iterator<Item = &'a DealId>) -> u64 {
+    deals.collect::<BTreeSet<_>>().len() as u64
+}
+
 /// A sector's occupancy from layouts of the ledger; pieces that `pieces` does not list (expired
-/// ones) leave their room free.
+/// ones) leave their room free, and count as deals of the sector until their group is written.
 ///
 /// # Errors
 /// Layouts that no rule would have let stand.
@@ -326,6 +366,10 @@ pub fn occupancy(
     for layout in layouts {
         for placed in &layout.subtrees {
             let Some(piece) = pieces.get(&placed.deal) else {
+                let map = occupancy.groups.get_mut(usize::from(layout.group.index()));
+                if let Some(map) = map {
+                    map.over.insert(placed.deal);
+                }
                 continue;
             };
             let levels = usize::try_from(placed.subtree)

@@ -26,6 +26,8 @@ use std::time::Duration;
 const ANSWER_LIMIT: usize = 24 << 20;
 /// The most elements of a list that are read, page by page: a ledger that never ends one is broken.
 const LIST_LIMIT: usize = 1_000_000;
+/// The most bytes of a sentence of the ledger that are shown.
+const SENTENCE_LIMIT: usize = 1000;
 /// The ledger holds a long poll for 20 s; this leaves it time to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A ledger that does not take a connection in this time is not there.
@@ -78,7 +80,8 @@ impl LedgerError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => *status >= 500,
+            // 429: too much of one account waits already.
+            Self::Refused { status, .. } => *status >= 500 || *status == 429,
             _ => false,
         }
     }
@@ -385,7 +388,7 @@ impl LedgerClient {
             |_| format!("the ledger answers {status}"),
             |body| body.error,
         );
-        crate::protocol::truncate(&mut sentence, 1000);
+        crate::protocol::truncate(&mut sentence, SENTENCE_LIMIT);
         Err(match status.as_u16() {
             404 => LedgerError::NotFound(sentence),
             status => LedgerError::Refused { status, sentence },

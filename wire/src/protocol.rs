@@ -12,6 +12,7 @@ use holdfast_market_core::units::{
     Amount, ByteCount, NetworkId, NodeKey, PackId, Periods, ProviderId, ShardIndex,
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The version of this protocol, said in [`Hello`].
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -215,7 +216,7 @@ pub struct NodeStatus {
 
 /// Not done, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{sentence}")]
+#[error("{}", plain(sentence))]
 pub struct Refusal {
     /// For programs.
     pub code: RefusalCode,
@@ -224,7 +225,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal; a sentence beyond 400 bytes is cut.
+    /// A refusal; a sentence beyond 400 bytes is cut, and control characters are taken out.
     pub fn new(code: RefusalCode, sentence: impl Into<String>) -> Self {
         let mut sentence: String = sentence.into();
         truncate(&mut sentence, 400);
@@ -232,8 +233,21 @@ impl Refusal {
     }
 }
 
-/// Cuts a text to at most `limit` bytes, between characters.
+/// A stranger's text without its control characters: printed, they could move the cursor, recolour
+/// or retitle whatever shows it, and so forge what somebody else said.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        text.replace(char::is_control, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
+/// Makes a text [`plain`] and cuts it to at most `limit` bytes, between characters.
 pub(crate) fn truncate(text: &mut String, limit: usize) {
+    if let Cow::Owned(plain) = plain(text) {
+        *text = plain;
+    }
     let mut cut = limit.min(text.len());
     while !text.is_char_boundary(cut) {
         cut = cut.saturating_sub(1);
@@ -265,4 +279,28 @@ pub enum RefusalCode {
     Internal,
     /// The asker may not.
     NotAllowed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_sentence_moves_no_cursor() {
+        let hostile = "no\u{1b}[2Jroom\r\n\u{9b}31mok\u{7}";
+        let made = Refusal::new(RefusalCode::NoRoom, hostile);
+        // One that was not made here, but read.
+        let read = Refusal {
+            code: RefusalCode::NoRoom,
+            sentence: hostile.into(),
+        };
+        for text in [made.sentence, read.to_string()] {
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(text.contains("room"), "{text}");
+        }
+        let mut long = "\u{1b}".repeat(500);
+        truncate(&mut long, 400);
+        assert_eq!(long, "\u{fffd}".repeat(133));
+        assert_eq!(plain("one, two \u{e9}"), "one, two \u{e9}");
+    }
 }

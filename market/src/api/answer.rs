@@ -16,6 +16,7 @@ use holdfast_market_core::view::ViewError;
 use holdfast_wire::ledger::ApiError;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
+use std::sync::Arc;
 
 /// JSON or a failure.
 pub type Answer<T> = Result<Json<T>, Failure>;
@@ -47,7 +48,7 @@ impl Failure {
     }
 
     /// What went wrong inside; the log has it in full, the asker has no use for it.
-    fn inside(error: &dyn std::error::Error) -> Self {
+    pub(super) fn inside(error: &dyn std::error::Error) -> Self {
         tracing::error!("an answer failed: {error}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -205,13 +206,19 @@ impl FromText for holdfast_market_core::units::DealId {
     }
 }
 
-/// Runs `work` where it may wait for the disk.
+/// Runs `work` where it may wait for the disk. The turn is the work's own: it is not given back when
+/// the asker goes away while the work still runs.
 pub async fn blocking<T: Send + 'static>(
     shared: &Shared,
     work: impl FnOnce(&Ledger) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    let turn = Arc::clone(&shared.working).acquire_owned().await;
     let ledger = shared.current.ledger()?;
-    let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+    let working = move || {
+        let _turn = turn;
+        work(&ledger)
+    };
+    let done = tokio::task::spawn_blocking(working).await;
     done.unwrap_or_else(|error| Err(Failure::inside(&error)))
 }
 

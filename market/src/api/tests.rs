@@ -1,8 +1,11 @@
 //! The API over a real listener, asked by the client that everybody uses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use super::{LONG_ANSWER, MOST_REQUESTS, Shared, blocking, with_room};
 use crate::run::{Market, RunError};
 use crate::testing::{Network, address, transfer};
+use axum::body::Body;
+use axum::response::Response;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::keys;
@@ -13,10 +16,11 @@ use holdfast_market_core::units::{
 };
 use holdfast_wire::ledger::{LedgerClient, LedgerError, MessageStatus};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 struct Running {
@@ -342,4 +346,52 @@ async fn every_page_of_the_explorer_is_whole_and_runs_no_script() {
         );
     }
     running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_is_held_by_the_work_though_its_asker_has_gone() {
+    let network = Network::new("turns");
+    let market = Market::open(network.config()).await.unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let shared = Shared::new(market.current(), stopped);
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let asking = shared.clone();
+    let asker = tokio::spawn(async move {
+        let work = blocking(&asking, move |_| {
+            begun.send(()).unwrap();
+            let _ = ends.recv();
+            Ok(())
+        });
+        let _ = work.await;
+    });
+    begins.await.unwrap();
+    asker.abort();
+    assert!(asker.await.unwrap_err().is_cancelled());
+    assert_eq!(shared.working.available_permits(), MOST_REQUESTS - 1);
+    end.send(()).unwrap();
+    let all = u32::try_from(MOST_REQUESTS).unwrap();
+    let back = shared.working.acquire_many(all);
+    let back = tokio::time::timeout(Duration::from_secs(30), back).await;
+    drop(back.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_long_answer_has_room_until_its_last_byte_is_sent() {
+    let answer = || Response::new(Body::from(vec![5; LONG_ANSWER + 1024]));
+    let kibibytes = LONG_ANSWER / 1024 + 1;
+    let room = Arc::new(Semaphore::new(kibibytes + 10));
+    let first = with_room(&room, answer()).await;
+    assert_eq!(room.available_permits(), 10);
+    assert_eq!(with_room(&room, answer()).await.status(), 503);
+    let short = Response::new(Body::from(vec![5; LONG_ANSWER]));
+    assert_eq!(with_room(&room, short).await.status(), 200);
+    let bytes = axum::body::to_bytes(first.into_body(), usize::MAX).await;
+    let mut bytes = bytes.unwrap();
+    assert_eq!(bytes.len(), LONG_ANSWER + 1024);
+    let last = bytes.split_off(LONG_ANSWER);
+    drop(bytes);
+    assert_eq!(room.available_permits(), 10);
+    drop(last);
+    assert_eq!(room.available_permits(), kibibytes + 10);
 }

@@ -171,6 +171,52 @@ fn a_group_holds_at_most_sixty_four_pieces() {
 }
 
 #[test]
+fn a_sector_takes_as_many_deals_as_the_ledger_lets_it_have_and_not_one_more() {
+    let mut occupancy = Occupancy::empty(CLASS);
+    let mut placed = Vec::new();
+    for number in 0..MAX_SECTOR_DEALS {
+        let piece = piece(number, Tier::Hot, vec![3]);
+        assert!(occupancy.place(&piece).is_some(), "{number}");
+        placed.push(piece);
+    }
+    check(&occupancy, &placed);
+    // Seven eighths of it are free, and none of that can be promised.
+    let one_more = piece(MAX_SECTOR_DEALS, Tier::Hot, vec![3]);
+    assert!(occupancy.free_units() > 3000);
+    assert!(occupancy.place(&one_more).is_none());
+    assert_eq!(occupancy.free_units_for(Tier::Hot), 0);
+    assert_eq!(occupancy.largest_units(Tier::Hot, 4), 0);
+    // One that is over still counts where its group is not written.
+    let layouts: Vec<GroupLayout> = Group::all().map(|group| occupancy.layout(group)).collect();
+    let over = |ended: &[usize]| -> Occupancy {
+        let deals = placed.iter().map(|piece| (piece.deal, piece.clone()));
+        let mut living: Pieces = deals.collect();
+        for index in ended {
+            living.remove(&placed[*index].deal);
+        }
+        super::occupancy(CLASS, &layouts, &living).unwrap()
+    };
+    let mut again = over(&[200]);
+    let wrote = again.place(&one_more).unwrap();
+    let was_in = layouts
+        .iter()
+        .find(|layout| {
+            let mut subtrees = layout.subtrees.iter();
+            subtrees.any(|one| one.deal == placed[200].deal)
+        })
+        .unwrap();
+    assert_eq!(wrote, BTreeSet::from([was_in.group]));
+    assert!(again.place(&piece(9999, Tier::Hot, vec![3])).is_none());
+    // Where all are over, the first piece that is written makes room for more.
+    let all: Vec<usize> = (0..placed.len()).collect();
+    let mut empty = over(&all);
+    for number in 10_000..10_100 {
+        assert!(empty.place(&piece(number, Tier::Hot, vec![3])).is_some());
+    }
+    assert!(empty.listed() <= MAX_SECTOR_DEALS);
+}
+
+#[test]
 fn layouts_that_cannot_be_are_refused_by_name() {
     let pieces: Pieces = [
         piece(1, Tier::Hot, vec![4, 3]),

@@ -1,6 +1,7 @@
 //! Sends messages of one account: nonce, fee, signature, submission, outcome.
 
-use super::{LedgerClient, LedgerError, MessageStatus};
+use super::{LedgerClient, LedgerError, MessageStatus, SENTENCE_LIMIT};
+use crate::protocol::truncate;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::message::{Body, Message, SignedMessage, Unencodable};
@@ -173,7 +174,10 @@ impl Sender {
         match self.client.message(id).await? {
             MessageStatus::Included { height, result } => Ok(Some(match result {
                 OutcomeResult::Done => Ok(Executed { id, height }),
-                OutcomeResult::Refused(sentence) => Err(SendError::Refused { height, sentence }),
+                OutcomeResult::Refused(mut sentence) => {
+                    truncate(&mut sentence, SENTENCE_LIMIT);
+                    Err(SendError::Refused { height, sentence })
+                }
             })),
             _ if height > expiry => Ok(Some(Err(SendError::Expired(expiry)))),
             MessageStatus::Pending => Ok(None),

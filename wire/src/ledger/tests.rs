@@ -118,8 +118,9 @@ async fn a_ledger_that_is_not_there_is_named() {
 async fn failing_malformed_and_endless_answers_are_errors_that_say_so() {
     let (client, _) = start(|line, _| match line {
         "GET /v1/status" => (200, b"{\"height\": \"seven\"}".to_vec()),
-        "GET /v1/supply" => (404, error("there is no such thing")),
+        "GET /v1/supply" => (404, error("there is\u{1b}[2J no such thing")),
         "GET /v1/providers" => (503, b"<html>".to_vec()),
+        line if line.contains("accounts") => (429, error("this account has enough")),
         "GET /v1/genesis" => (200, vec![0xff; 100]),
         _ => (200, vec![b' '; ANSWER_LIMIT + 1]),
     })
@@ -130,9 +131,11 @@ async fn failing_malformed_and_endless_answers_are_errors_that_say_so() {
     ));
     let missing = client.supply().await.unwrap_err();
     assert!(matches!(missing, LedgerError::NotFound(sentence)
-        if sentence == "there is no such thing"));
+        if sentence == "there is\u{fffd}[2J no such thing"));
     let failing = client.providers().await.unwrap_err();
     assert!(failing.is_transient(), "{failing}");
+    let busy = client.account(Address([1; 32])).await.unwrap_err();
+    assert!(busy.is_transient(), "{busy}");
     assert!(matches!(
         client.genesis().await,
         Err(LedgerError::Malformed { .. })
