@@ -10,7 +10,9 @@ use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Blocks, Height};
 use holdfast_proofs::crash::{CRASH_LOG, CRASH_ONLY};
 use holdfast_proofs::sector::SectorClass;
-use holdfast_testnet::{Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, TestnetError, UpOptions};
+use holdfast_testnet::{
+    Commands, LedgerView, Peaks, ProcessRecord, STOP_WITH, Testnet, TestnetError, UpOptions,
+};
 use holdfast_wire::ledger::LedgerClient;
 use rand::Rng;
 use serde_json::Value;
