@@ -54,9 +54,10 @@ impl Output {
         }
         let mut stderr = std::io::stderr().lock();
         // There is nowhere left to report that stderr itself is closed.
-        let _ = writeln!(stderr, "{}: {}", paint_error("error"), error.sentence);
+        let sentence = printable(&error.sentence);
+        let _ = writeln!(stderr, "{}: {sentence}", paint_error("error"));
         if !error.next.is_empty() {
-            let _ = writeln!(stderr, "next: {}", error.next);
+            let _ = writeln!(stderr, "next: {}", printable(&error.next));
         }
         ExitCode::from(error.kind as u8)
     }
@@ -65,8 +66,16 @@ impl Output {
 /// A reader that closed the pipe has seen enough; that is no failure of the command.
 fn print_line(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{text}");
+    let _ = writeln!(stdout, "{}", printable(text));
     let _ = stdout.flush();
+}
+
+/// A text in which strangers may have had a word: no control character but the end of a line.
+fn printable(text: &str) -> String {
+    let shown = |one: char| one == '\n' || !one.is_control();
+    text.chars()
+        .map(|one| if shown(one) { one } else { '\u{fffd}' })
+        .collect()
 }
 
 fn paint_error(word: &str) -> String {
@@ -197,8 +206,10 @@ impl Table {
 
     /// Adds a row; cells beyond the columns are dropped.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        // A cell is on one line, whatever it says.
+        let cells = cells.into_iter().take(self.columns);
         self.rows
-            .push(cells.into_iter().take(self.columns).collect());
+            .push(cells.map(|cell| cell.replace('\n', " ")).collect());
     }
 }
 
@@ -262,6 +273,18 @@ mod tests {
         assert_eq!(
             table.to_string(),
             "name    size\na            7 B\nlonger  12.0 KiB"
+        );
+    }
+
+    #[test]
+    fn what_is_printed_moves_no_cursor_and_a_cell_forges_no_row() {
+        let mut table = Table::new(["name", "found"]);
+        table.row(["a".into(), "no\u{1b}[2J\r\nb     right".into()]);
+        let text = table.to_string();
+        assert_eq!(text.lines().count(), 2);
+        assert_eq!(
+            printable(&text).lines().nth(1),
+            Some("a     no\u{fffd}[2J\u{fffd} b     right")
         );
     }
 

@@ -51,7 +51,7 @@ pub enum Finding {
     Unopened,
     /// It was not proven by the promised height.
     Broken,
-    /// The ledger knows no such deal any more.
+    /// The ledger knows no such deal any more, or could not be asked for it.
     Unknown,
 }
 
@@ -93,6 +93,8 @@ pub enum Done {
     },
     /// It was tried, and the ledger refused.
     Refused(String),
+    /// It was tried, and the ledger did not answer or had no room: another check tries again.
+    Failed(String),
 }
 
 /// One shard, as it was found.
@@ -115,6 +117,9 @@ pub struct CheckedShard {
     /// Whether its provider has accepted the deal, and so must open on the ledger.
     #[serde(skip)]
     accepted: bool,
+    /// Whether this wallet has demanded an opening that is not due yet.
+    #[serde(skip)]
+    demanded: bool,
 }
 
 /// An object, as it was found.
@@ -143,7 +148,7 @@ impl Checked {
 }
 
 fn can_be_demanded(shard: &CheckedShard) -> bool {
-    shard.finding == Finding::Unopened && shard.accepted && shard.done.is_none()
+    shard.finding == Finding::Unopened && shard.accepted && !shard.demanded && shard.done.is_none()
 }
 
 /// A deal that is looked at.
@@ -186,10 +191,17 @@ pub async fn check(
         let set = match session.ledger().deal_set(*pack).await {
             Ok(set) => set,
             Err(LedgerError::NotFound(_)) => {
-                shards.push(unknown(*pack));
+                let words = "the ledger knows no deals for this pack";
+                shards.push(unknown(*pack, words.into()));
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) if shards.is_empty() => return Err(error.into()),
+            // What was found and done already is told all the same.
+            Err(error) => {
+                let words = format!("the ledger could not be asked for this pack: {error}");
+                shards.push(unknown(*pack, words));
+                continue;
+            }
         };
         meter.wait("asking the providers");
         let looks = (0..=u8::MAX).zip(&set.deals).map(|(shard, deal)| {
@@ -210,13 +222,19 @@ pub async fn check(
         for (case, (mut shard, fraud)) in looked {
             shard.done = match (&shard.finding, fraud) {
                 (Finding::Fraud, Some(opening)) => {
-                    Some(claims::show_fraud(session, &case, opening).await?)
+                    Some(claims::show_fraud(session, &case, opening).await)
                 }
                 (Finding::Broken, _) => {
-                    claims::claim(session, &case, receipt.as_ref(), &mut shard.words).await?
+                    claims::claim(session, &case, receipt.as_ref(), &mut shard.words).await
                 }
                 _ => None,
             };
+            if shard.finding == Finding::Unopened
+                && let Some(due) = claims::demanded(session, &case).await
+            {
+                shard.demanded = true;
+                shard.words.push_str(&format!("; demanded, due {due}"));
+            }
             shards.push(shard);
         }
     }
@@ -232,17 +250,11 @@ pub fn deposit(session: &Session) -> Amount {
     session.parameters().economy.opening_deposit
 }
 
-/// Demands one opening of each shard whose provider opened nothing. Each takes a [`deposit`]: half
-/// of it pays for an answer and half burns; without an answer it comes back, with the finder's
-/// share of the penalty.
-///
-/// # Errors
-/// The ledger does not answer.
-pub async fn demand(
-    session: &Session,
-    checked: &mut Checked,
-    meter: &Meter,
-) -> Result<(), ClientError> {
+/// Demands one opening of each shard whose provider opened nothing and of which this wallet demands
+/// none yet. Each takes a [`deposit`]: half of it pays for an answer and half burns; without an
+/// answer it comes back, with the finder's share of the penalty. What the ledger does not take is
+/// said of the shard.
+pub async fn demand(session: &Session, checked: &mut Checked, meter: &Meter) {
     meter.wait("demanding openings");
     for shard in checked
         .shards
@@ -254,10 +266,9 @@ pub async fn demand(
                 pack: shard.pack,
                 shard: shard.shard,
             };
-            shard.done = Some(claims::demand(session, id, *quad).await?);
+            shard.done = Some(claims::demand(session, id, *quad).await);
         }
     }
-    Ok(())
 }
 
 /// The object's portable receipt, where this wallet's folder has it.
@@ -282,16 +293,17 @@ fn receipt_of(
     }
 }
 
-fn unknown(pack: PackId) -> CheckedShard {
+fn unknown(pack: PackId, words: String) -> CheckedShard {
     CheckedShard {
         pack,
         shard: ShardIndex(0),
         provider: ProviderId(0),
         sampled: Vec::new(),
         finding: Finding::Unknown,
-        words: "the ledger knows no deals for this pack".into(),
+        words,
         done: None,
         accepted: false,
+        demanded: false,
     }
 }
 
@@ -318,9 +330,18 @@ async fn look(
             case.deal.status,
             DealStatus::Accepted | DealStatus::Proven { .. }
         ),
+        demanded: false,
     };
     let promised = schedule::promise_height(session.parameters(), case.set.at);
+    let last_claim = promised.after(session.parameters().dispute_window);
     match &case.deal.status {
+        // A claim that is sent now is in the next block at the soonest.
+        DealStatus::Proposed | DealStatus::Accepted | DealStatus::Broken { claimed: false }
+            if height >= last_claim =>
+        {
+            shard.words = format!("its promise was broken, and not claimed by height {last_claim}");
+            return (shard, None);
+        }
         DealStatus::Proposed | DealStatus::Accepted if height >= promised => {
             shard.finding = Finding::Broken;
             shard.words = format!("not proven by height {promised}, as was promised");

@@ -82,7 +82,7 @@ async fn look(
             count(unopened as u64, "opening"),
             deposit(session)
         ));
-        demand(session, &mut checked, &meter).await?;
+        demand(session, &mut checked, &meter).await;
     }
     Ok(checked)
 }
@@ -125,5 +125,6 @@ fn said(done: &Done) -> String {
             format!("opening demanded by height {due}, {deposit} deposited")
         }
         Done::Refused(sentence) => format!("the ledger refused: {sentence}"),
+        Done::Failed(sentence) => format!("not done, run the command again: {sentence}"),
     }
 }

@@ -132,6 +132,31 @@ async fn a_provider_that_signs_and_drops_is_read_around_named_and_claimed_from()
     session.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_promise_that_nobody_claimed_in_time_is_over_and_costs_no_fee() {
+    let network = Network::promising(6, 8, PROMISE).await;
+    let session = network.session();
+    let stored = stored(&network, &session).await;
+    let promised = stored.packs[0].height.after(PROMISE);
+    let last = promised.after(session.parameters().dispute_window);
+    wait_for(&session, last).await;
+    let before = session.ledger().account(session.address()).await.unwrap();
+    let found = checked(&session).await;
+    assert_eq!(found.found(), 0, "{found:?}");
+    for shard in &found.shards {
+        assert_eq!((&shard.finding, &shard.done), (&Finding::Over, &None));
+        let words = format!("its promise was broken, and not claimed by height {last}");
+        assert_eq!(shard.words, words);
+    }
+    let after = session.ledger().account(session.address()).await.unwrap();
+    assert_eq!(after, before);
+    for deal in deals(&session, stored.packs[0].pack).await {
+        assert_eq!(deal.status, DealStatus::Broken { claimed: false });
+    }
+    met("a provider whose broken promise nobody claims in time");
+    session.close().await;
+}
+
 fn of_the_liar_any(network: &Network, checked: &Checked) -> Done {
     let liar = network.nodes[LIAR].provider;
     let mut its = checked.shards.iter().filter(|one| one.provider == liar);
@@ -260,9 +285,7 @@ async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
     let mut found = checked(&session).await;
     assert_eq!(found.unopened(), 1);
     let before = session.ledger().account(session.address()).await.unwrap();
-    demand(&session, &mut found, &Meter::hidden())
-        .await
-        .unwrap();
+    demand(&session, &mut found, &Meter::hidden()).await;
     assert_eq!(found.unopened(), 0);
     let Done::OpeningDemanded {
         deposit: taken,
@@ -275,6 +298,15 @@ async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
     assert_eq!(taken, deposit(&session));
     let after = session.ledger().account(session.address()).await.unwrap();
     assert!(before.balance.0 - after.balance.0 >= taken.0);
+    // While it is open another check says so, and demands and pays nothing more.
+    let mut again = checked(&session).await;
+    let its = of_the_liar(&network, &again);
+    let open = format!("; demanded, due {due}");
+    assert!(its[0].words.ends_with(&open), "{}", its[0].words);
+    assert_eq!((again.found(), again.unopened()), (1, 0));
+    demand(&session, &mut again, &Meter::hidden()).await;
+    let paid = session.ledger().account(session.address()).await.unwrap();
+    assert_eq!(paid.balance, after.balance);
     wait_for(&session, due.after(Blocks(2))).await;
     let failed = deals(&session, pack).await;
     let failed = failed.iter().find(|deal| deal.provider == liar).unwrap();

@@ -1,26 +1,42 @@
 //! What is brought before the ledger: frauds, broken promises, demands.
 
 use super::{Case, Done};
-use crate::error::ClientError;
 use crate::receipt::PortableReceipt;
 use crate::session::Session;
-use holdfast_market_core::message::{Body, PieceOpening};
-use holdfast_market_core::quote::finder_share;
+use holdfast_market_core::keys;
+use holdfast_market_core::message::{Body, PieceOpening, decode};
+use holdfast_market_core::quote::{deal_collateral, finder_share, free_collateral};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::schedule;
-use holdfast_market_core::units::{Amount, DealId};
-use holdfast_wire::ledger::SendError;
+use holdfast_market_core::state::Demand;
+use holdfast_market_core::units::{Amount, DealId, Height};
 use holdfast_wire::ledger::sender::Executed;
+use holdfast_wire::ledger::{LedgerError, SendError};
+use std::time::Duration;
 
-/// Sends, and tells a refusal apart from a ledger that does not answer.
-async fn send(session: &Session, body: Body) -> Result<Result<Executed, String>, ClientError> {
-    match session.sender().send(body).await {
-        Ok(executed) => Ok(Ok(executed)),
-        Err(SendError::Refused { sentence, .. }) => Ok(Err(sentence)),
-        Err(error @ SendError::Ledger(holdfast_wire::ledger::LedgerError::Refused { .. })) => {
-            Ok(Err(error.to_string()))
+/// How often something is tried where the ledger does not answer or has no room.
+const TRIES: u32 = 3;
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Sends; why it did not come about is what was done about a shard.
+async fn send(session: &Session, body: Body) -> Result<Executed, Done> {
+    let mut tries = TRIES;
+    loop {
+        tries = tries.saturating_sub(1);
+        match session.sender().send(body.clone()).await {
+            Ok(executed) => return Ok(executed),
+            Err(SendError::Refused { sentence, .. }) => return Err(Done::Refused(sentence)),
+            Err(SendError::Ledger(error)) if error.is_transient() && tries > 0 => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(SendError::Ledger(error @ LedgerError::Refused { .. }))
+                if !error.is_transient() =>
+            {
+                return Err(Done::Refused(error.to_string()));
+            }
+            Err(error) => return Err(Done::Failed(error.to_string())),
         }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -29,23 +45,19 @@ fn reward(session: &Session, penalty: Amount) -> Amount {
     finder_share(&session.parameters().economy, penalty).unwrap_or_default()
 }
 
-pub(super) async fn show_fraud(
-    session: &Session,
-    case: &Case<'_>,
-    opening: PieceOpening,
-) -> Result<Done, ClientError> {
+pub(super) async fn show_fraud(session: &Session, case: &Case<'_>, opening: PieceOpening) -> Done {
     let body = Body::SubmitFraud {
         deal: case.id,
         opening,
     };
-    Ok(match send(session, body).await? {
+    match send(session, body).await {
         Ok(executed) => Done::FraudShown {
             height: executed.height,
             reward: reward(session, case.deal.locked),
             refund: case.deal.escrow,
         },
-        Err(sentence) => Done::Refused(sentence),
-    })
+        Err(done) => done,
+    }
 }
 
 /// Claims a broken promise with what its provider signed; `words` say why where that is not here.
@@ -54,27 +66,36 @@ pub(super) async fn claim(
     case: &Case<'_>,
     receipt: Option<&PortableReceipt>,
     words: &mut String,
-) -> Result<Option<Done>, ClientError> {
+) -> Option<Done> {
     let Some(receipt) = receipt.and_then(|receipt| signed(receipt, case.id)) else {
         words.push_str("; this wallet's folder has no receipt to claim it with");
-        return Ok(None);
+        return None;
     };
-    let before = session.ledger().provider(case.deal.provider).await?;
-    let executed = match send(session, Body::ClaimBrokenPromise { receipt }).await? {
-        Ok(executed) => executed,
-        Err(sentence) => return Ok(Some(Done::Refused(sentence))),
+    let penalty = match penalty(session, case).await {
+        Ok(penalty) => penalty,
+        Err(error) => return Some(Done::Failed(error.to_string())),
     };
-    // What a shard that was never accepted pays comes from what is free, if there is any.
-    let penalty = if case.deal.piece_roots.is_empty() {
-        let after = session.ledger().provider(case.deal.provider).await?;
-        before.collateral.saturating_sub(after.collateral)
-    } else {
-        case.deal.locked
-    };
-    Ok(Some(Done::PromiseClaimed {
-        height: executed.height,
-        reward: reward(session, penalty),
-    }))
+    Some(
+        match send(session, Body::ClaimBrokenPromise { receipt }).await {
+            Ok(executed) => Done::PromiseClaimed {
+                height: executed.height,
+                reward: reward(session, penalty),
+            },
+            Err(done) => done,
+        },
+    )
+}
+
+/// What a broken promise costs its provider: what accepting it has locked. What was never accepted
+/// is paid from what is free, if there is any.
+async fn penalty(session: &Session, case: &Case<'_>) -> Result<Amount, LedgerError> {
+    if !case.deal.piece_roots.is_empty() {
+        return Ok(case.deal.locked);
+    }
+    let provider = session.ledger().provider(case.deal.provider).await?;
+    let free = free_collateral(&provider).unwrap_or_default();
+    let economy = &session.parameters().economy;
+    Ok(deal_collateral(economy, case.length()).map_or(free, |full| full.min(free)))
 }
 
 fn signed(receipt: &PortableReceipt, id: DealId) -> Option<SignedReceipt> {
@@ -83,20 +104,32 @@ fn signed(receipt: &PortableReceipt, id: DealId) -> Option<SignedReceipt> {
     signed.find(|one| one.receipt.shard == id.shard).cloned()
 }
 
-pub(super) async fn demand(
-    session: &Session,
-    deal: DealId,
-    quad: u64,
-) -> Result<Done, ClientError> {
-    Ok(
-        match send(session, Body::DemandOpening { deal, quad }).await? {
-            Ok(executed) => Done::OpeningDemanded {
-                quad,
-                deposit: super::deposit(session),
-                // Behind others' demands it may be a little later.
-                due: schedule::opening_due(session.parameters(), executed.height, None),
-            },
-            Err(sentence) => Done::Refused(sentence),
+pub(super) async fn demand(session: &Session, deal: DealId, quad: u64) -> Done {
+    match send(session, Body::DemandOpening { deal, quad }).await {
+        Ok(executed) => Done::OpeningDemanded {
+            quad,
+            deposit: super::deposit(session),
+            // Behind others' demands it may be a little later.
+            due: schedule::opening_due(session.parameters(), executed.height, None),
         },
-    )
+        Err(done) => done,
+    }
+}
+
+/// When the opening is due that this wallet has demanded already. Others' demands keep nobody from
+/// their own: a provider could make them.
+pub(super) async fn demanded(session: &Session, case: &Case<'_>) -> Option<Height> {
+    let first = case.deal.demand.as_ref()?;
+    let by_this_wallet = |demand: &Demand| demand.by == session.address();
+    if by_this_wallet(first) {
+        return Some(first.due);
+    }
+    let waiting = session
+        .ledger()
+        .state(&keys::demands(&case.id))
+        .await
+        .ok()?;
+    let waiting: Vec<Demand> = decode("list of demands", &waiting.value?).ok()?;
+    let own = waiting.into_iter().find(by_this_wallet);
+    own.map(|demand| demand.due)
 }

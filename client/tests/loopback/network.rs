@@ -317,6 +317,9 @@ impl Network {
         let parameters = Parameters {
             block_interval_ms: 40,
             promise,
+            // A check, and what it sends, fits in.
+            dispute_window: Blocks(50),
+            opening_due: Blocks(250),
             classes: vec![SectorClass::Mib8],
             ..Parameters::dev()
         };
