@@ -188,7 +188,9 @@ fn watermark(bytes: &[u8]) -> Answer {
         Mark::None => panic!("there is a mark"),
         Mark::Unreadable => Answer::Refused,
         Mark::At(number) => {
-            assert!(number == 77 && bytes.starts_with(&honest_mark()));
+            // The hash finds damage and keeps nobody out: another number has its own.
+            Watermark::open(&database).unwrap().note(number).unwrap();
+            assert!(std::fs::read(Watermark::path_of(&database)).unwrap() == bytes);
             Answer::Read
         }
     }
@@ -199,7 +201,6 @@ fn checked_file(bytes: &[u8]) -> Answer {
     let object = without_check(bytes);
     if let Some(object) = &object {
         assert!(with_check(object) == bytes);
-        assert!(*object == RECORD.as_bytes() || *object == honest_identity());
     }
     answer(object)
 }
