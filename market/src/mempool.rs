@@ -3,6 +3,8 @@
 //! Every message here was admitted: signed, payable, next in its sender's order. A sender has a
 //! share of the room and no more, its messages follow each other without a gap, and their fees
 //! together are covered by its balance, so that filling the pool costs what filling blocks costs.
+//! Where the pool is full, a message that pays more for a byte takes the place of those that pay
+//! least.
 
 use holdfast_market_core::message::SignedMessage;
 use holdfast_market_core::state::Account;
@@ -65,8 +67,8 @@ pub enum PoolRefusal {
         /// What the account holds.
         balance: Amount,
     },
-    /// No room at all.
-    #[error("too many messages wait for a block; try again in a moment")]
+    /// No room at all, and none that pays less would make way.
+    #[error("too many messages that pay as much wait for a block; try again in a moment")]
     Full,
 }
 
@@ -74,6 +76,19 @@ struct Waiting {
     id: MessageId,
     message: SignedMessage,
     size: usize,
+}
+
+impl Waiting {
+    /// Fee per byte.
+    fn rate(&self) -> u128 {
+        rate(&self.message, self.size)
+    }
+}
+
+/// Fee per byte.
+fn rate(message: &SignedMessage, size: usize) -> u128 {
+    let size = u128::try_from(size.max(1)).unwrap_or(u128::MAX);
+    message.message.fee.0 / size
 }
 
 #[derive(Default)]
@@ -158,11 +173,6 @@ impl Mempool {
         if given > next {
             return Err(PoolRefusal::NonceGap { given, next });
         }
-        if self.ids.len() >= self.limits.messages
-            || self.bytes.saturating_add(size) > self.limits.bytes
-        {
-            return Err(PoolRefusal::Full);
-        }
         let none = Queue::default();
         let queue = self.queues.get(&sender).unwrap_or(&none);
         if queue.waiting.len() >= self.limits.sender_messages
@@ -180,12 +190,55 @@ impl Mempool {
                 balance: account.balance,
             });
         }
+        let displaced = self
+            .displaced(&sender, rate(&message, size), size)
+            .ok_or(PoolRefusal::Full)?;
+        for (other, keep) in displaced {
+            self.truncate(&other, keep);
+        }
         let queue = self.queues.entry(sender).or_default();
         queue.waiting.push_back(Waiting { id, message, size });
         queue.bytes = queue.bytes.saturating_add(size);
         self.bytes = self.bytes.saturating_add(size);
         self.ids.insert(id);
         Ok(())
+    }
+
+    /// Whose last messages make way for one of `sender` that pays `offered` for a byte, and how many
+    /// each of them keeps: always the last one that pays least, so that no queue gets a gap. None
+    /// where those that pay less are not enough.
+    fn displaced(
+        &self,
+        sender: &Address,
+        offered: u128,
+        size: usize,
+    ) -> Option<BTreeMap<Address, usize>> {
+        let mut messages = self.ids.len().saturating_add(1);
+        let mut bytes = self.bytes.saturating_add(size);
+        let mut displaced = BTreeMap::new();
+        if messages <= self.limits.messages && bytes <= self.limits.bytes {
+            return Some(displaced);
+        }
+        let last = |other: Address, keep: usize| {
+            let position = keep.checked_sub(1)?;
+            let one = self.queues.get(&other)?.waiting.get(position)?;
+            Some((std::cmp::Reverse(one.rate()), other, position, one.size))
+        };
+        let others = self.queues.iter().filter(|(other, _)| *other != sender);
+        let mut tails: BinaryHeap<_> = others
+            .filter_map(|(other, queue)| last(*other, queue.waiting.len()))
+            .collect();
+        while messages > self.limits.messages || bytes > self.limits.bytes {
+            let (std::cmp::Reverse(least), other, keep, freed) = tails.pop()?;
+            if least >= offered {
+                return None;
+            }
+            messages = messages.saturating_sub(1);
+            bytes = bytes.saturating_sub(freed);
+            displaced.insert(other, keep);
+            tails.extend(last(other, keep));
+        }
+        Some(displaced)
     }
 
     /// What the next block may carry, best payers first, each sender's in order, within bounds.
@@ -195,9 +248,11 @@ impl Mempool {
         type Rank = (u128, std::cmp::Reverse<usize>, std::cmp::Reverse<Address>);
         let rank = |sender: Address, position: usize| -> Option<Rank> {
             let one = self.queues.get(&sender)?.waiting.get(position)?;
-            let size = u128::try_from(one.size.max(1)).ok()?;
-            let rate = one.message.message.fee.0 / size;
-            Some((rate, std::cmp::Reverse(position), std::cmp::Reverse(sender)))
+            Some((
+                one.rate(),
+                std::cmp::Reverse(position),
+                std::cmp::Reverse(sender),
+            ))
         };
         let mut heap: BinaryHeap<Rank> = self
             .queues
@@ -382,6 +437,52 @@ mod tests {
             put(&mut pool, sender, 0, 1).unwrap();
         }
         assert_eq!(put(&mut pool, 11, 0, 1), Err(PoolRefusal::Full));
+    }
+
+    #[test]
+    fn a_full_pool_lets_go_of_the_last_of_those_that_pay_least() {
+        let mut pool = Mempool::new(Limits {
+            sender_bytes: SMALL.bytes,
+            ..SMALL
+        });
+        for nonce in 0..4 {
+            put(&mut pool, 1, nonce, 100).unwrap();
+        }
+        for sender in 2..8 {
+            put(&mut pool, sender, 0, 200).unwrap();
+        }
+        // As little as others pay is not enough; more takes the last of the cheapest queue.
+        assert_eq!(put(&mut pool, 11, 0, 100), Err(PoolRefusal::Full));
+        put(&mut pool, 11, 0, 300).unwrap();
+        assert_eq!(pool.len(), 10);
+        assert_eq!(pool.next_nonce(&Address([1; 32]), 0), 3);
+        assert_eq!(pool.next_nonce(&Address([11; 32]), 0), 1);
+        // One that needs the room of several has it, or changes nothing.
+        let (id, long) = message(12, 0, 900_000, 100);
+        let rich = account(1_000_000, 0);
+        let before = pool.len();
+        let (other, cheap) = message(13, 0, 1_000, 100);
+        let refused = pool.insert(other, cheap, 9_500, &rich);
+        assert_eq!((refused, pool.len()), (Err(PoolRefusal::Full), before));
+        pool.insert(id, long, 9_500, &rich).unwrap();
+        // 500 bytes are left for what others pay most for.
+        let left: Vec<u128> = pool
+            .candidates(100, 100_000)
+            .iter()
+            .map(|one| one.message.fee.0)
+            .collect();
+        assert_eq!(left, [900_000, 300, 200, 200, 200, 200]);
+        assert_eq!(pool.bytes, 10_000);
+        // Nobody displaces its own.
+        let mut pool = Mempool::new(SMALL);
+        for sender in 1..4 {
+            for nonce in 0..if sender == 3 { 2 } else { 4 } {
+                put(&mut pool, sender, nonce, 100).unwrap();
+            }
+        }
+        put(&mut pool, 3, 2, 300).unwrap();
+        assert_eq!(pool.next_nonce(&Address([3; 32]), 0), 3);
+        assert_eq!(pool.len(), 10);
     }
 
     #[test]
