@@ -105,6 +105,18 @@ pub enum StoreError {
         /// The number that was acknowledged.
         noted: u64,
     },
+    /// Its manifest was longer.
+    #[error(
+        "{manifest} has lost its end ({found} bytes are left of {noted}): the database may lack what it acknowledged; restore the folder that it is in from a copy"
+    )]
+    Cut {
+        /// The manifest.
+        manifest: PathBuf,
+        /// Bytes that it has.
+        found: u64,
+        /// Bytes that it had.
+        noted: u64,
+    },
     /// How far it was written cannot be noted.
     #[error("{path}: {source}")]
     Mark {
@@ -663,6 +675,17 @@ fn open_checked(folder: &Path, mark: Mark) -> Result<DB, StoreError> {
                 "{} is damaged: whether the ledger lost its last blocks cannot be told",
                 mark.display()
             );
+        }
+        Mark::Cut {
+            manifest,
+            found,
+            noted,
+        } => {
+            return Err(StoreError::Cut {
+                manifest,
+                found,
+                noted,
+            });
         }
         Mark::At(_) | Mark::None => {}
     }

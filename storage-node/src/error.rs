@@ -36,6 +36,18 @@ pub enum NodeError {
         /// The number that was acknowledged.
         noted: u64,
     },
+    /// The journal's manifest was longer.
+    #[error(
+        "{manifest} has lost its end ({found} bytes are left of {noted}): the journal may lack what it acknowledged; restore the folder that it is in from a copy"
+    )]
+    JournalCut {
+        /// The manifest.
+        manifest: PathBuf,
+        /// Bytes that it has.
+        found: u64,
+        /// Bytes that it had.
+        noted: u64,
+    },
     /// An entry of the journal cannot be understood.
     #[error("the journal's entry for {entry} is damaged: {reason}; restore node.db from a copy")]
     Entry {

@@ -377,6 +377,17 @@ fn check(path: &Path, options: &Options, mark: Mark) -> Result<(), NodeError> {
                 "the file is damaged and written anew: whether the journal lost its last writes cannot be told"
             );
         }
+        Mark::Cut {
+            manifest,
+            found,
+            noted,
+        } => {
+            return Err(NodeError::JournalCut {
+                manifest,
+                found,
+                noted,
+            });
+        }
         Mark::At(_) | Mark::None => {}
     }
     for item in store.iterator(IteratorMode::Start) {

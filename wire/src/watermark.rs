@@ -6,6 +6,9 @@
 //! database notes, after every synced write, the number of the last one in a file beside it; a
 //! database that opens with a lower one has lost what was acknowledged, and is refused by name.
 //!
+//! A manifest that is cut short can hide a table of one column and keep the number: so the note says
+//! too which manifest the database had and how long it was. A manifest only grows.
+//!
 //! The note itself is not synced. After a power cut it may be behind, which refuses nothing that is
 //! whole; after a kill it is exact.
 
@@ -14,11 +17,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A number and its hash.
-const LENGTH: usize = 8 + 8;
+/// The number, the manifest's number and length, and a hash of them.
+const LENGTH: usize = 3 * 8 + 8;
+/// What a database's file CURRENT holds is a name and a newline.
+const CURRENT_LIMIT: u64 = 64;
 
 /// What a watermark's file said when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// There was none: the database is new, or older than the watermark.
     None,
@@ -26,12 +31,22 @@ pub enum Mark {
     Unreadable,
     /// The database was written so far, at least.
     At(u64),
+    /// The database's manifest has lost its end.
+    Cut {
+        /// The file.
+        manifest: PathBuf,
+        /// Bytes that it has.
+        found: u64,
+        /// Bytes that it had.
+        noted: u64,
+    },
 }
 
 /// The file beside a database.
 #[derive(Debug)]
 pub struct Watermark {
     file: File,
+    database: PathBuf,
 }
 
 impl Watermark {
@@ -51,7 +66,7 @@ impl Watermark {
         };
         let mut bytes = [0; LENGTH];
         match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => parse(&bytes).map_or(Mark::Unreadable, Mark::At),
+            Ok(()) => parse(&bytes).map_or(Mark::Unreadable, |note| note.of(database)),
             Err(_) => Mark::Unreadable,
         }
     }
@@ -67,7 +82,10 @@ impl Watermark {
             .truncate(false)
             .mode(0o600)
             .open(Self::path_of(database))?;
-        Ok(Self { file })
+        Ok(Self {
+            file,
+            database: database.to_owned(),
+        })
     }
 
     /// Notes that everything up to `number` is durable.
@@ -75,25 +93,71 @@ impl Watermark {
     /// # Errors
     /// The operating system's.
     pub fn note(&self, number: u64) -> io::Result<()> {
-        self.file.write_all_at(&text(number), 0)
+        let (manifest, length) = manifest(&self.database).unwrap_or_default();
+        let note = Note {
+            number,
+            manifest,
+            length,
+        };
+        self.file.write_all_at(&note.text(), 0)
     }
 }
 
-fn text(number: u64) -> [u8; LENGTH] {
-    let mut text = [0; LENGTH];
-    let (low, high) = text.split_at_mut(8);
-    low.copy_from_slice(&number.to_le_bytes());
-    high.copy_from_slice(&hash(number));
-    text
+/// Number and length of the manifest that a database names as its own; none where it cannot be told.
+fn manifest(database: &Path) -> Option<(u64, u64)> {
+    let current = crate::atomic::read_bounded(&database.join("CURRENT"), CURRENT_LIMIT).ok()?;
+    let name = std::str::from_utf8(&current).ok()?.trim_end();
+    let number = name.strip_prefix("MANIFEST-")?.parse().ok()?;
+    let length = std::fs::metadata(database.join(name)).ok()?.len();
+    Some((number, length))
 }
 
-fn parse(bytes: &[u8; LENGTH]) -> Option<u64> {
-    let number = u64::from_le_bytes(*bytes.first_chunk()?);
-    (text(number) == *bytes).then_some(number)
+struct Note {
+    number: u64,
+    /// Zero, with no length, where it could not be told.
+    manifest: u64,
+    length: u64,
 }
 
-fn hash(number: u64) -> [u8; 8] {
-    let hash = blake3::derive_key("holdfast 2026-11 watermark", &number.to_le_bytes());
+impl Note {
+    fn text(&self) -> [u8; LENGTH] {
+        let mut text = [0; LENGTH];
+        let numbers = [self.number, self.manifest, self.length];
+        let hash = hash(numbers);
+        let parts = numbers.map(u64::to_le_bytes).into_iter().chain([hash]);
+        for (place, part) in text.chunks_exact_mut(8).zip(parts) {
+            place.copy_from_slice(&part);
+        }
+        text
+    }
+
+    /// What it says of the database as it is.
+    fn of(&self, database: &Path) -> Mark {
+        match manifest(database) {
+            Some((number, found)) if number == self.manifest && found < self.length => Mark::Cut {
+                manifest: database.join(format!("MANIFEST-{number:06}")),
+                found,
+                noted: self.length,
+            },
+            _ => Mark::At(self.number),
+        }
+    }
+}
+
+fn parse(bytes: &[u8; LENGTH]) -> Option<Note> {
+    let (parts, _) = bytes.as_chunks::<8>();
+    let mut numbers = parts.iter().map(|part| u64::from_le_bytes(*part));
+    let note = Note {
+        number: numbers.next()?,
+        manifest: numbers.next()?,
+        length: numbers.next()?,
+    };
+    (note.text() == *bytes).then_some(note)
+}
+
+fn hash(numbers: [u64; 3]) -> [u8; 8] {
+    let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+    let hash = blake3::derive_key("holdfast 2026-11 watermark", &bytes);
     hash.first_chunk().copied().unwrap_or_default()
 }
 
@@ -123,5 +187,30 @@ mod tests {
             std::fs::write(&path, &whole[..at]).unwrap();
             assert_eq!(Watermark::read(&database), Mark::Unreadable, "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_manifest_that_is_shorter_than_it_was_is_told_and_a_new_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("ledger");
+        std::fs::create_dir(&database).unwrap();
+        let mark = Watermark::open(&database).unwrap();
+        let write = |name: &str, length| {
+            std::fs::write(database.join(name), vec![7; length]).unwrap();
+            std::fs::write(database.join("CURRENT"), format!("{name}\n")).unwrap();
+        };
+        write("MANIFEST-000016", 800);
+        mark.note(5).unwrap();
+        write("MANIFEST-000016", 801);
+        assert_eq!(Watermark::read(&database), Mark::At(5));
+        write("MANIFEST-000016", 799);
+        let cut = Mark::Cut {
+            manifest: database.join("MANIFEST-000016"),
+            found: 799,
+            noted: 800,
+        };
+        assert_eq!(Watermark::read(&database), cut);
+        write("MANIFEST-000017", 10);
+        assert_eq!(Watermark::read(&database), Mark::At(5));
     }
 }

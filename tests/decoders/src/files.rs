@@ -186,11 +186,13 @@ fn watermark(bytes: &[u8]) -> Answer {
     std::fs::write(Watermark::path_of(&database), bytes).unwrap();
     match Watermark::read(&database) {
         Mark::None => panic!("there is a mark"),
-        Mark::Unreadable => Answer::Refused,
+        Mark::Unreadable | Mark::Cut { .. } => Answer::Refused,
         Mark::At(number) => {
-            // The hash finds damage and keeps nobody out: another number has its own.
+            // The hash finds damage and keeps nobody out: another number has its own, and here is no
+            // manifest to be noted with it.
             Watermark::open(&database).unwrap().note(number).unwrap();
-            assert!(std::fs::read(Watermark::path_of(&database)).unwrap() == bytes);
+            let again = std::fs::read(Watermark::path_of(&database)).unwrap();
+            assert!(again.first_chunk::<8>() == bytes.first_chunk::<8>());
             Answer::Read
         }
     }

@@ -29,8 +29,17 @@ fn last(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("decoder-{name}.last"))
 }
 
+/// One test at a time: the meter counts what the whole process allocates.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn every_decoder_keeps_its_law_and_its_bounds_on_mutated_bytes() {
+    let _alone = alone();
     let number = match std::env::var("HOLDFAST_SEED") {
         Ok(text) => text.parse().expect("HOLDFAST_SEED is a number"),
         Err(_) => NUMBER,
@@ -82,6 +91,7 @@ fn every_decoder_keeps_its_law_and_its_bounds_on_mutated_bytes() {
 
 #[test]
 fn every_decoder_takes_what_honest_encoders_write() {
+    let _alone = alone();
     for decoder in all() {
         let seeds = (decoder.seeds)();
         assert!(!seeds.is_empty(), "{} has no seeds", decoder.name);
@@ -136,6 +146,7 @@ fn bombs() -> Vec<Vec<u8>> {
 
 #[test]
 fn no_decoder_is_brought_down_by_nesting_or_by_claimed_lengths() {
+    let _alone = alone();
     let bombs = bombs();
     for decoder in all() {
         let answers = feed(&decoder, bombs.clone(), &last(decoder.name));
@@ -154,6 +165,7 @@ fn no_decoder_is_brought_down_by_nesting_or_by_claimed_lengths() {
 
 #[test]
 fn inputs_that_broke_a_decoder_once_no_longer_do() {
+    let _alone = alone();
     for (name, path, bytes) in regressions().unwrap() {
         let decoder = find(&name).unwrap_or_else(|| panic!("{} is of no decoder", path.display()));
         for answer in feed(&decoder, vec![bytes], &last(decoder.name)) {
@@ -181,6 +193,7 @@ fn endless(head: &'static str, more: &'static str) -> LedgerClient {
 
 #[test]
 fn a_ledger_that_answers_without_end_is_left_at_a_limit() {
+    let _alone = alone();
     /// An answer of 24 MiB, and what a vector that grows to it holds beside it.
     const MOST: usize = 96 << 20;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -226,6 +239,7 @@ fn fault_found(decode: fn(&[u8]) -> Answer) -> String {
 
 #[test]
 fn a_decoder_that_panics_hoards_or_dawdles_is_found() {
+    let _alone = alone();
     let panics = fault_found(|bytes| {
         assert!(bytes.get(2) != Some(&0xff), "the third byte");
         Answer::Refused
