@@ -45,7 +45,7 @@ impl Service {
         }
         let turns = &self.turns.transfers;
         let turn = turns.take(body.pace(), 1, TURN_TIME).await;
-        let _turn = turn.ok_or_else(|| {
+        let turn = turn.ok_or_else(|| {
             Refusal::new(
                 RefusalCode::Busy,
                 "this node is receiving as many shards as it can; ask again in a moment",
@@ -67,6 +67,8 @@ impl Service {
         // or a record whose room is given away.
         let (service, put) = (self.clone(), put.clone());
         let taking = async move {
+            // Held until the shard is journalled, however soon its asker has gone.
+            let _turn = turn;
             service
                 .take_in(&put, body, order, (provider, height), reservation)
                 .await
