@@ -32,13 +32,15 @@ fn seed() -> u64 {
         .unwrap_or_else(rand::random)
 }
 
-/// The machine: its disk, and what runs on it.
+/// The machine: what runs on it, and its disk, which goes last: the network shows its logs before.
 struct Machine {
-    disk: Disk,
     network: Network,
+    putting: Option<(PathBuf, Running)>,
+    /// What the client's commands said that ended without success, the last one last.
+    refused: Vec<String>,
     sources: PathBuf,
     stored: Vec<PathBuf>,
-    putting: Option<(PathBuf, Running)>,
+    disk: Disk,
 }
 
 impl Machine {
@@ -75,6 +77,8 @@ impl Machine {
                     // The answer of an earlier life may have been lost with the power.
                     if answer.status.success() || answer.said.contains("is stored already") {
                         self.stored.push(source);
+                    } else {
+                        self.refused.push(answer.said);
                     }
                 }
             }
@@ -196,11 +200,12 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
     disk.cut_power(Loss::Everything);
     let sources = tempfile::tempdir().unwrap();
     let mut machine = Machine {
-        disk,
         network,
+        putting: None,
+        refused: Vec::new(),
         sources: sources.path().to_owned(),
         stored: Vec::new(),
-        putting: None,
+        disk,
     };
     machine.wait_for_room_to_seal().await;
     machine.lose_power(Loss::Everything);
@@ -223,7 +228,11 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
     let begun = Instant::now();
     let goal = (machine.stored.len() + 1).max(files);
     while machine.stored.len() < goal || machine.putting.is_some() {
-        assert!(begun.elapsed() < PATIENCE, "the client does not finish");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the client does not finish; its last words: {:?}",
+            machine.refused.iter().rev().take(3).collect::<Vec<_>>()
+        );
         machine.step();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

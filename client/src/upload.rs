@@ -182,7 +182,7 @@ fn kept_waiting(error: &PutError) -> bool {
     };
     matches!(
         **source,
-        CallError::Slow(_) | CallError::Write(WriteError::Stalled)
+        CallError::Slow(_) | CallError::Dawdled(_) | CallError::Write(WriteError::Stalled)
     )
 }
 

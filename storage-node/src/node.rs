@@ -159,6 +159,8 @@ impl Node {
             beacons: BTreeMap::new(),
             troubles: BTreeMap::new(),
             unreadable: BTreeSet::new(),
+            started: None,
+            old_journal: BTreeSet::new(),
         };
         Ok(Self {
             _folder: folder,

@@ -25,7 +25,7 @@ use crate::service::Shared;
 use crate::work::Work;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::message::{Body, ProviderOffer};
-use holdfast_market_core::units::{Beacon, Height, ProviderId, SectorNumber};
+use holdfast_market_core::units::{Beacon, DealId, Height, ProviderId, SectorNumber};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::NodeStatus;
@@ -74,6 +74,10 @@ pub struct Pipeline {
     pub(crate) troubles: BTreeMap<&'static str, String>,
     /// Sectors whose files were found unreadable, until they can be read again.
     pub(crate) unreadable: BTreeSet<SectorNumber>,
+    /// The first height that was seen.
+    pub(crate) started: Option<Height>,
+    /// Shards that have a deal and no record: said once.
+    pub(crate) old_journal: BTreeSet<DealId>,
 }
 
 /// Who signs a message.

@@ -6,7 +6,7 @@
 
 use crate::error::NodeError;
 use holdfast_market_core::units::{ByteCount, DealId, PackId, ShardIndex, ShardRoot};
-use holdfast_proofs::durable::{COMMON_MODE, create_folder};
+use holdfast_proofs::durable::{COMMON_MODE, create_folder, sync_folder};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,6 +16,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The end of the name of a file that is not whole yet.
 const UNFINISHED: &str = ".part";
+
+/// The end of the name of a file that no record speaks of.
+const ASIDE: &str = ".aside";
 
 /// The folder of shards.
 #[derive(Debug)]
@@ -147,22 +150,54 @@ impl ShardStore {
         }
     }
 
-    /// Removes every shard that the journal does not know: its receipt was never given.
+    /// Sets every shard aside that the journal does not know: its receipt was never given, or the
+    /// journal is an older copy than the shards. One that was set aside and is known comes back.
     ///
     /// # Errors
     /// A folder that cannot be read or written.
     pub fn keep_only(&self, known: &BTreeSet<DealId>) -> Result<(), NodeError> {
-        for entry in std::fs::read_dir(&self.folder).map_err(NodeError::file(&self.folder))? {
-            let path = entry.map_err(NodeError::file(&self.folder))?.path();
-            let shard = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(parse_name);
-            if shard.is_some_and(|shard| !known.contains(&shard)) {
-                std::fs::remove_file(&path).map_err(NodeError::file(&path))?;
-            }
+        let mut changed = false;
+        for path in self.entries()? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            let (from, to) = match (parse_name(name), parse_aside(name)) {
+                (Some(shard), _) if !known.contains(&shard) => (&path, self.aside_path(shard)),
+                (_, Some(shard)) if known.contains(&shard) && !self.path(shard).exists() => {
+                    (&path, self.path(shard))
+                }
+                _ => continue,
+            };
+            std::fs::rename(from, to).map_err(NodeError::file(from))?;
+            changed = true;
+        }
+        if changed {
+            sync_folder(&self.folder).map_err(NodeError::file(&self.folder))?;
         }
         Ok(())
+    }
+
+    /// The shards that were set aside.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn aside(&self) -> Result<Vec<DealId>, NodeError> {
+        let name = |path: &PathBuf| parse_aside(path.file_name()?.to_str()?);
+        Ok(self.entries()?.iter().filter_map(name).collect())
+    }
+
+    /// Where a shard lies that was set aside.
+    pub fn aside_path(&self, shard: DealId) -> PathBuf {
+        self.folder
+            .join(format!("{}-{}{ASIDE}", shard.pack, shard.shard))
+    }
+
+    fn entries(&self) -> Result<Vec<PathBuf>, NodeError> {
+        let entries = std::fs::read_dir(&self.folder).map_err(NodeError::file(&self.folder))?;
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        paths
+            .collect::<io::Result<_>>()
+            .map_err(NodeError::file(&self.folder))
     }
 }
 
@@ -170,6 +205,10 @@ impl ShardStore {
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+fn parse_aside(name: &str) -> Option<DealId> {
+    parse_name(name.strip_suffix(ASIDE)?)
 }
 
 fn parse_name(name: &str) -> Option<DealId> {
@@ -240,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_interrupted_or_never_receipted_goes_at_the_start() {
+    fn what_was_interrupted_goes_and_what_is_unknown_is_set_aside_until_it_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let store = ShardStore::open(folder.path()).unwrap();
         for index in [0, 1] {
@@ -252,10 +291,14 @@ mod tests {
         drop(store);
         let store = ShardStore::open(folder.path()).unwrap();
         store.keep_only(&[deal(1)].into()).unwrap();
-        let left: Vec<_> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        assert_eq!(left, [store.path(deal(1))]);
+        let left = |store: &ShardStore| BTreeSet::from_iter(store.entries().unwrap());
+        let expected = BTreeSet::from([store.aside_path(deal(0)), store.path(deal(1))]);
+        assert_eq!(left(&store), expected);
+        assert_eq!(store.aside().unwrap(), [deal(0)]);
+        // With a newer journal it is there again.
+        store.keep_only(&[deal(0), deal(1)].into()).unwrap();
+        let expected = BTreeSet::from([store.path(deal(0)), store.path(deal(1))]);
+        assert_eq!(left(&store), expected);
+        assert_eq!(store.aside().unwrap(), []);
     }
 }

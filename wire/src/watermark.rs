@@ -7,7 +7,9 @@
 //! database that opens with a lower one has lost what was acknowledged, and is refused by name.
 //!
 //! A manifest that is cut short can hide a table of one column and keep the number: so the note says
-//! too which manifest the database had and how long it was. A manifest only grows.
+//! too which manifest the database had and how long it was. A manifest only grows. Where it has grown
+//! it is synced before that is noted: the database may be between writing and syncing it, and after
+//! a power cut the note must not know of more than there is.
 //!
 //! The note itself is not synced. After a power cut it may be behind, which refuses nothing that is
 //! whole; after a kill it is exact.
@@ -16,6 +18,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The number, the manifest's number and length, and a hash of them.
 const LENGTH: usize = 3 * 8 + 8;
@@ -47,6 +50,8 @@ pub enum Mark {
 pub struct Watermark {
     file: File,
     database: PathBuf,
+    /// Number and length of the manifest that was synced last.
+    synced: Mutex<Option<(u64, u64)>>,
 }
 
 impl Watermark {
@@ -85,6 +90,7 @@ impl Watermark {
         Ok(Self {
             file,
             database: database.to_owned(),
+            synced: Mutex::new(None),
         })
     }
 
@@ -93,7 +99,7 @@ impl Watermark {
     /// # Errors
     /// The operating system's.
     pub fn note(&self, number: u64) -> io::Result<()> {
-        let (manifest, length) = manifest(&self.database).unwrap_or_default();
+        let (manifest, length) = self.synced_manifest()?.unwrap_or_default();
         let note = Note {
             number,
             manifest,
@@ -101,6 +107,28 @@ impl Watermark {
         };
         self.file.write_all_at(&note.text(), 0)
     }
+
+    /// Number and length of the database's manifest, all of which is durable; none where it cannot
+    /// be told, as while the database puts another in its place.
+    fn synced_manifest(&self) -> io::Result<Option<(u64, u64)>> {
+        let Some(found) = manifest(&self.database) else {
+            return Ok(None);
+        };
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced != Some(found) {
+            match File::open(manifest_path(&self.database, found.0)) {
+                Ok(file) => file.sync_all()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            *synced = Some(found);
+        }
+        Ok(Some(found))
+    }
+}
+
+fn manifest_path(database: &Path, number: u64) -> PathBuf {
+    database.join(format!("MANIFEST-{number:06}"))
 }
 
 /// Number and length of the manifest that a database names as its own; none where it cannot be told.
@@ -135,7 +163,7 @@ impl Note {
     fn of(&self, database: &Path) -> Mark {
         match manifest(database) {
             Some((number, found)) if number == self.manifest && found < self.length => Mark::Cut {
-                manifest: database.join(format!("MANIFEST-{number:06}")),
+                manifest: manifest_path(database, number),
                 found,
                 noted: self.length,
             },

@@ -54,6 +54,8 @@ impl Pipeline {
             }
         }
         let homes = self.shared.room.refresh(sectors, promises, &settled);
+        let known = records.iter().map(|(deal, _)| *deal).collect();
+        self.look_aside(view, &known)?;
         for (deal, record) in records {
             if let Some(home) = homes.get(&deal).filter(|home| **home != record.sector) {
                 let moved = ShardRecord {
@@ -63,6 +65,25 @@ impl Pipeline {
                 self.shared.journal.put_shard(deal, &moved)?;
             } else {
                 self.drop_when_over(view, deal, record, &placed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes shards that the journal did not know at the start and that nobody can have a claim
+    /// to: they have no deal, and no receipt from before the start can be funded any more.
+    fn look_aside(&mut self, view: &View, known: &BTreeSet<DealId>) -> Result<(), NodeError> {
+        let started = *self.started.get_or_insert(view.height);
+        let promised = started.after(self.shared.parameters.promise).after(MARGIN);
+        for deal in self.shared.shards.aside()? {
+            let path = self.shared.shards.aside_path(deal);
+            if known.contains(&deal) || !view.is_living(deal) && view.height > promised {
+                std::fs::remove_file(&path).map_err(NodeError::file(&path))?;
+            } else if view.is_living(deal) && self.old_journal.insert(deal) {
+                tracing::error!(
+                    path = %path.display(),
+                    "the journal does not know a shard that has a deal: it is an older copy; stop the node and put the newest journal back"
+                );
             }
         }
         Ok(())
@@ -106,7 +127,7 @@ impl Pipeline {
             return Ok(());
         }
         tracing::info!(shard = %deal, why, "a shard is dropped");
-        // The record first: bytes without a record are removed at the next start.
+        // The record first: bytes without a record are set aside at the next start, and go.
         self.shared.journal.forget_shard(deal)?;
         crash_point("node.shard.forgotten");
         self.shared.room.release(deal);

@@ -88,6 +88,12 @@ pub enum CallError {
     /// It took too long.
     #[error("the peer gave no answer in {} s", .0.as_secs())]
     Slow(Duration),
+    /// It takes what is sent to it, and hardly any of it: it was given up.
+    #[error("the peer takes less than {} KiB a second", .0 >> 10)]
+    Dawdled(u64),
+    /// It kept the others that store the pack waiting, and they go on without it.
+    #[error("the peer kept the other providers waiting and was left behind")]
+    LeftBehind,
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),

@@ -8,6 +8,7 @@ use crate::pack::{LayoutError, PackLayout};
 use crate::protocol::{
     AssistPut, PutShard, Request, Response, ShardOutcome, ShardTarget, truncate,
 };
+use crate::quic::body::BodyError;
 use crate::quic::{Body, CallError, Peers};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -17,11 +18,15 @@ use holdfast_market_core::units::{
     Address, ByteCount, Height, NetworkId, NodeKey, PackId, ProviderId, ShardIndex,
 };
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A provider has so long to make the bytes durable and to sign.
 const RECEIPT_TIME: Duration = Duration::from_secs(45);
+/// An assistant that takes fewer bytes a second, beside a time of grace, is given up: every line of
+/// one's own that is slower is better used without one.
+const LEAST_RATE: u64 = 64 << 10;
+const GRACE: Duration = Duration::from_secs(30);
 /// Bytes of source that are sent at once.
 const PIECE: usize = 64 << 10;
 
@@ -226,10 +231,14 @@ pub async fn assisted_put(
     let mut exchange = connection.open(&request, length).await.map_err(failed)?;
     let (sender, mut pieces) = mpsc::channel(WAITING);
     let reading = tokio::task::spawn_blocking(move || read(source, length, &sender));
+    let begun = Instant::now();
     let mut sent = ByteCount(0);
     while let Some(piece) = pieces.recv().await {
         sent = ByteCount(sent.0.saturating_add(piece.len() as u64));
         exchange.write(piece).await.map_err(failed)?;
+        if dawdles(begun.elapsed(), sent) {
+            return Err(failed(CallError::Dawdled(LEAST_RATE)));
+        }
         if exchange.is_stopped() {
             // The assistant has answered already: what it says is what counts.
             break;
@@ -264,6 +273,12 @@ pub async fn assisted_put(
             })
         })
         .collect())
+}
+
+/// Whether whoever took so much in this time is to be given up. What lies in a connection's windows
+/// counts as taken.
+fn dawdles(elapsed: Duration, taken: ByteCount) -> bool {
+    elapsed > GRACE.saturating_add(Duration::from_secs(taken.0 / LEAST_RATE))
 }
 
 /// Codes the pack here and sends each shard to its provider. `progress` is told how many bytes of
@@ -314,7 +329,12 @@ pub(super) async fn put_shard(
     let connection = peers.connect(&target.endpoint, target.node).await?;
     let request = Request::PutShard(request);
     let mut exchange = connection.open(&request, body.length()).await?;
-    while let Some(piece) = body.chunk().await? {
+    let left_behind = |error| match error {
+        // The one that codes the pack gives no more.
+        BodyError::Short { .. } => CallError::LeftBehind,
+        other => other.into(),
+    };
+    while let Some(piece) = body.chunk().await.map_err(left_behind)? {
         exchange.write(piece).await?;
         if exchange.is_stopped() {
             break;
@@ -352,5 +372,21 @@ fn read(
     match source.read(&mut [0u8])? {
         0 => Ok(()),
         _ => Err(EncodeError::Long),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assistant_that_dribbles_is_given_up_and_one_on_a_slow_line_is_not() {
+        // What an assistant has taken that reads so many KiB a second and has a window of 6 MiB.
+        let taken = |rate: u64, seconds: u64| ByteCount((6 << 20) + rate * 1024 * seconds);
+        for (rate, given_up) in [(0, Some(127)), (3, Some(133)), (63, Some(8065)), (64, None)] {
+            let at = (0..10_000u64)
+                .find(|seconds| dawdles(Duration::from_secs(*seconds), taken(rate, *seconds)));
+            assert_eq!(at, given_up, "{rate} KiB/s");
+        }
     }
 }

@@ -18,6 +18,9 @@ use rand_chacha::ChaCha20Rng;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// Why a ledger on a disk that has stopped tells nothing.
+type Unreadable = Box<dyn std::error::Error>;
+
 /// Who is paid: block h pays h grains.
 const PAID: Address = Address([1; 32]);
 
@@ -63,15 +66,15 @@ impl World {
         Address(self.rich.verifying_key().to_bytes())
     }
 
-    /// The next payment of the rich account.
-    fn payment(&self, ledger: &Ledger, amount: u64) -> SignedMessage {
+    /// The next payment of the rich account, where the ledger can be read.
+    fn payment(&self, ledger: &Ledger, amount: u64) -> Result<SignedMessage, Unreadable> {
         let sender = self.rich();
-        let account = query::account(&ledger.view(), &sender).unwrap();
+        let account = query::account(&ledger.view(), &sender)?;
         let body = Body::Transfer {
             to: PAID,
             amount: Amount(amount.into()),
         };
-        self.message(ledger.next_nonce(&sender, account.nonce), body)
+        Ok(self.message(ledger.next_nonce(&sender, account.nonce), body))
     }
 
     /// A message of the rich account.
@@ -122,7 +125,10 @@ impl Known {
     fn grow(&mut self, world: &World, ledger: &Ledger, keys: &ValidatorKeys) -> bool {
         let height = ledger.head().height.0 + 1;
         if ledger.pending() == 0 {
-            ledger.submit(world.payment(ledger, height)).unwrap();
+            let Ok(payment) = world.payment(ledger, height) else {
+                return false;
+            };
+            ledger.submit(payment).unwrap();
         }
         let Ok(block) = ledger.propose(keys, 1_700_000_000_000 + height * 1000) else {
             return false;
@@ -145,7 +151,10 @@ impl Known {
     }
 
     /// Everything acknowledged is there; at most one block more, one that was tried.
-    fn check(&mut self, ledger: &Ledger) {
+    ///
+    /// # Errors
+    /// The disk gave nothing more.
+    fn check(&mut self, ledger: &Ledger) -> Result<(), Unreadable> {
         let head = ledger.head();
         let known = self.blocks.len() as u64;
         assert!(
@@ -158,7 +167,7 @@ impl Known {
             self.blocks.push(head.block);
         }
         self.attempted.clear();
-        let blocks = ledger.blocks(Height(1)..=Height(1_000_000)).unwrap();
+        let blocks = ledger.blocks(Height(1)..=Height(1_000_000))?;
         let found: Vec<BlockId> = blocks
             .iter()
             .map(|certified| certified.block.header.id().unwrap())
@@ -166,23 +175,17 @@ impl Known {
         assert_eq!(found, self.blocks[..found.len()]);
         let last = self.blocks.len() as u64;
         for height in 1..=last {
-            let block = ledger.store().block(Height(height)).unwrap().unwrap();
+            let block = ledger.store().block(Height(height))?.unwrap();
             assert_eq!(
                 block.block.header.id().unwrap(),
                 self.blocks[height as usize - 1]
             );
-            assert_eq!(
-                ledger
-                    .store()
-                    .outcomes(Height(height))
-                    .unwrap()
-                    .unwrap()
-                    .len(),
-                1
-            );
+            let outcomes = ledger.store().outcomes(Height(height))?.unwrap();
+            assert_eq!(outcomes.len(), 1);
         }
-        let paid = query::account(&ledger.view(), &PAID).unwrap().balance;
+        let paid = query::account(&ledger.view(), &PAID)?.balance;
         assert_eq!(paid, Amount((last * (last + 1) / 2).into()));
+        Ok(())
     }
 }
 
@@ -200,7 +203,9 @@ fn a_block_that_was_committed_survives_a_loss_of_power_at_any_moment() {
         for _ in 0..4 {
             disk.stop_after(draw.gen_range(1..400));
             if let Ok(ledger) = world.open(&data) {
-                known.check(&ledger);
+                if let Err(error) = known.check(&ledger) {
+                    assert!(disk.is_stopped(), "{error}");
+                }
                 for _ in 0..draw.gen_range(1..60) {
                     if !known.grow(&world, &ledger, &keys) {
                         break;
@@ -210,9 +215,9 @@ fn a_block_that_was_committed_survives_a_loss_of_power_at_any_moment() {
             disk.cut_power(loss(draw));
         }
         let ledger = world.open(&data).unwrap();
-        known.check(&ledger);
+        known.check(&ledger).unwrap();
         assert!(known.grow(&world, &ledger, &keys));
-        known.check(&ledger);
+        known.check(&ledger).unwrap();
     });
 }
 
@@ -264,7 +269,7 @@ fn a_block_is_not_acknowledged_where_its_write_or_its_sync_fails() {
         drop(ledger);
         disk.cut_power(Loss::Everything);
         let ledger = world.open(&data).unwrap();
-        known.check(&ledger);
+        known.check(&ledger).unwrap();
         assert!(known.grow(&world, &ledger, &keys));
     }
 }
