@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use holdfast_market_core::units::{Address, NetworkId};
 use holdfast_proofs::durable::{COMMON_MODE, create_folder};
 use holdfast_wire::atomic;
-use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
+use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
 use holdfast_wire::keys::{KeyFile, Phrase, Role};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -114,7 +114,12 @@ impl Wallet {
     /// # Errors
     /// Another command holds it, or it belongs to another network.
     pub fn lock(&self, network: NetworkId) -> Result<DataFolder, ClientError> {
-        Ok(DataFolder::open(&self.path, FolderKind::Wallet, network)?)
+        // The same command begun again must not fail on what the system still takes down of the first.
+        let folder = patiently(
+            || DataFolder::open(&self.path, FolderKind::Wallet, network),
+            |error| matches!(error, FolderError::InUse { .. }),
+        );
+        Ok(folder?)
     }
 
     /// [`Wallet::lock`], where nobody else holds it; a command that only reads goes on without.

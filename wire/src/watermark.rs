@@ -87,6 +87,11 @@ impl Watermark {
             .truncate(false)
             .mode(0o600)
             .open(Self::path_of(database))?;
+        if file.metadata()?.len() == 0 {
+            // Durable once, so that after a power cut it can be read, however old it is.
+            file.write_all_at(&Note::NOTHING.text(), 0)?;
+            file.sync_all()?;
+        }
         Ok(Self {
             file,
             database: database.to_owned(),
@@ -148,6 +153,12 @@ struct Note {
 }
 
 impl Note {
+    const NOTHING: Self = Self {
+        number: 0,
+        manifest: 0,
+        length: 0,
+    };
+
     fn text(&self) -> [u8; LENGTH] {
         let mut text = [0; LENGTH];
         let numbers = [self.number, self.manifest, self.length];
@@ -200,7 +211,7 @@ mod tests {
         let database = folder.path().join("node.db");
         assert_eq!(Watermark::read(&database), Mark::None);
         let mark = Watermark::open(&database).unwrap();
-        assert_eq!(Watermark::read(&database), Mark::Unreadable);
+        assert_eq!(Watermark::read(&database), Mark::At(0));
         for number in [7, u64::MAX, 8] {
             mark.note(number).unwrap();
             assert_eq!(Watermark::read(&database), Mark::At(number));

@@ -234,14 +234,20 @@ fn no_receipt_is_given_where_the_shards_or_the_journals_write_or_sync_fails() {
         disk.no_limit();
         // It goes on by itself, without a new start.
         let (deal, record) = take_in(&node, &mut draw, &bytes).unwrap();
-        promised.insert(deal, (record, bytes));
+        promised.insert(deal, (record, bytes.clone()));
         check(&node, &promised);
         drop(node);
         disk.cut_power(Loss::Everything);
         let node = open(&data).unwrap();
         check(&node, &promised);
-        // One that was journalled may be there though its receipt was not given; no half of one is.
+        // One that was journalled may be there though its receipt was not given; no half of one is,
+        // and a whole one that was not is set aside.
         let files = std::fs::read_dir(data.join("shards")).unwrap().count();
-        assert_eq!(files, node.journal.shards().unwrap().len());
+        let aside = node.shards.aside().unwrap();
+        assert_eq!(files, node.journal.shards().unwrap().len() + aside.len());
+        for deal in aside {
+            let whole = std::fs::read(node.shards.aside_path(deal)).unwrap();
+            assert!(whole == bytes, "{deal}");
+        }
     }
 }
