@@ -34,7 +34,15 @@ impl Meter {
         self.bar.set_message(step);
     }
 
-    /// How many bytes of the step are done.
+    /// Begins a step whose parts are counted.
+    pub fn count(&self, step: &'static str, total: u64) {
+        self.style("{msg:22} [{bar:24}] {pos}/{len} {eta} left");
+        self.bar.set_length(total);
+        self.bar.reset();
+        self.bar.set_message(step);
+    }
+
+    /// How much of the step is done.
     pub fn set(&self, done: ByteCount) {
         self.bar.set_position(done.0);
     }

@@ -14,7 +14,9 @@ use holdfast_proofs::params::Parameters;
 use holdfast_proofs::poseidon2::lanes::{Row, hash8_lanes, hash16_lanes, kernel};
 use holdfast_proofs::poseidon2::{hash8_nodes, hash16_nodes};
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
-use holdfast_proofs::prove::{compare_with_bellman, prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::prove::{
+    Workers, compare_with_bellman, prove_embed, prove_seal, prove_spacetime,
+};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
 use holdfast_proofs::sealed::Sealed;
@@ -268,7 +270,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         challenges: seal_challenges(&beacon, replica, CLASS, 2),
     };
     let made = proof(&mut figures, "seal", "2 challenges, 8 MiB", || {
-        Ok(prove_seal(for_seal, &sealed, &statement, &mut rng)?)
+        Ok(prove_seal(
+            &Workers::one(for_seal),
+            &sealed,
+            &statement,
+            &mut rng,
+        )?)
     })?;
     let seal_statement = Statement::Seal(statement);
     verifying(&mut figures, &verifier, "seal", &seal_statement, &made)?;
@@ -291,7 +298,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .collect(),
     };
     let made = proof(&mut figures, "embed", "8 challenges, 8 MiB", || {
-        Ok(prove_embed(for_embed, &sealed, &statement, &mut rng)?)
+        Ok(prove_embed(
+            &Workers::one(for_embed),
+            &sealed,
+            &statement,
+            &mut rng,
+        )?)
     })?;
     sealed.finish_embed()?;
     let statement = Statement::Embed(statement);
@@ -304,7 +316,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let made = proof(&mut figures, "spacetime", "16 leaves, 8 MiB", || {
         Ok(prove_spacetime(
-            for_spacetime,
+            &Workers::one(for_spacetime),
             &sealed,
             &statement,
             &mut rng,

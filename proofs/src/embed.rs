@@ -300,27 +300,34 @@ impl Sealed {
                 path: resealed.dir.clone(),
             });
         }
-        let state = self.manifest.group(group).clone();
+        let generation = self.manifest.group(group).generation;
+        let tree = self.data_under(group, &resealed.key_nodes(group)?)?;
+        TreeFile::write(&data_path(&self.dir, group, generation), tree.levels())?;
+        self.commit(self.manifest.with_data_kept(group, true))
+    }
+
+    /// The tree over a group's data, from its replica and its keys: `(replica - key) / rho`.
+    ///
+    /// # Errors
+    /// [`SealError::NoData`] where nothing was embedded; [`SealError::Damaged`] where that is not
+    /// the data that was, by the replica's file.
+    pub(crate) fn data_under(&self, group: Group, keys: &[Node]) -> Result<Tree, SealError> {
+        let state = self.manifest.group(group);
         let embedded = state.embedded.as_ref().ok_or(SealError::NoData(group))?;
         let rho: Option<Native> = embedded.rho.to_scalar::<Native>().invert().into();
         // A factor of zero would have left no data in the replica to restore.
         let inverse = rho.ok_or(SealError::NoData(group))?;
         let replica = self.replica_nodes(group)?;
-        let key = resealed.key_nodes(group)?;
-        let data = replica.iter().zip(&key).map(|(replica, key)| {
+        let data = replica.iter().zip(keys).map(|(replica, key)| {
             let difference = replica.to_scalar::<Native>() - key.to_scalar::<Native>();
             Node::from_scalar(&(difference * inverse))
         });
-        let tree = Tree::over(data.collect());
-        if tree.root() != embedded.data_root {
-            let path = replica_path(&self.dir, group, state.generation);
-            return Err(SealError::Damaged { path });
+        match Tree::build(data.collect()) {
+            Ok(tree) if tree.root() == embedded.data_root => Ok(tree),
+            _ => Err(SealError::Damaged {
+                path: replica_path(&self.dir, group, state.generation),
+            }),
         }
-        TreeFile::write(
-            &data_path(&self.dir, group, state.generation),
-            tree.levels(),
-        )?;
-        self.commit(self.manifest.with_data_kept(group, true))
     }
 
     /// The keys of a group: its replica, less rho times its data.

@@ -18,6 +18,8 @@ pub mod graph;
 mod groth16;
 pub mod keys;
 pub mod label;
+#[cfg(feature = "prove")]
+pub mod measure;
 pub mod node;
 pub mod packing;
 #[cfg(feature = "prove")]

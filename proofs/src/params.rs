@@ -7,6 +7,7 @@
 //! *network's* is decided by the verifying key that the network fixed.
 
 pub(crate) mod generate;
+pub mod listing;
 #[cfg(test)]
 mod tests;
 
@@ -254,23 +255,31 @@ impl Digests {
     }
 
     fn parse(text: &str, id: CircuitId) -> Option<Self> {
+        Self::of_text(text).filter(|digests| digests.text(id) == text)
+    }
+
+    /// What a digest file says, of whatever circuit it is.
+    fn of_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         lines.next()?;
         let mut digest = |name: &str| {
             let hex = lines.next()?.strip_prefix(name)?.strip_prefix(' ')?;
             Some(*blake3::Hash::from_hex(hex).ok()?.as_bytes())
         };
-        let digests = Self {
+        Some(Self {
             params: digest("params")?,
             key: digest("key")?,
-        };
-        (digests.text(id) == text).then_some(digests)
+        })
     }
 }
 
 impl Files {
     fn of(dir: &Path, id: CircuitId) -> Self {
-        let file = |end: &str| dir.join(format!("{id}.v{CIRCUIT_VERSION}.{end}"));
+        Self::named(dir, &id.to_string(), &CIRCUIT_VERSION.to_string())
+    }
+
+    fn named(dir: &Path, circuit: &str, version: &str) -> Self {
+        let file = |end: &str| dir.join(format!("{circuit}.v{version}.{end}"));
         Self {
             dir: dir.into(),
             params: file("params"),

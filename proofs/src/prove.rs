@@ -29,8 +29,13 @@ use bellman::SynthesisError;
 use create::create_proof;
 use ff::Field;
 use rand_core::{CryptoRng, RngCore};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 type Scalar = blstrs::Scalar;
+
+/// Of a proof's memory, with constraints rounded up to the domain of their transforms.
+const BYTES_PER_CONSTRAINT: u64 = 1200;
 
 /// Why a statement could not be proven.
 #[derive(Debug, thiserror::Error)]
@@ -87,34 +92,107 @@ pub enum ProveError {
     },
 }
 
+/// How proofs are made: with which parameters, on how many threads, and who is told.
+pub struct Workers<'a> {
+    /// Of the circuit that is proven.
+    pub parameters: &'a Parameters,
+    /// Proofs that are made at a time; each takes memory of its own.
+    pub threads: NonZeroUsize,
+    /// Told after each proof how many are made.
+    pub made: &'a (dyn Fn(usize) + Sync),
+}
+
+impl<'a> Workers<'a> {
+    /// One proof at a time, and nobody is told.
+    pub fn one(parameters: &'a Parameters) -> Self {
+        Self {
+            parameters,
+            threads: NonZeroUsize::MIN,
+            made: &|_| {},
+        }
+    }
+
+    /// Makes a proof for each list of public inputs, of the circuit that `circuit` gives for it. The
+    /// masks are drawn before, in order: proofs do not depend on the number of threads.
+    fn run<R: RngCore + CryptoRng>(
+        &self,
+        inputs: &[Vec<Node>],
+        circuit: impl Fn(usize, &[Node]) -> Result<AnyCircuit<Scalar>, ProveError> + Sync,
+        rng: &mut R,
+    ) -> Result<Vec<ProofBytes>, ProveError> {
+        let masks: Vec<(Scalar, Scalar)> = inputs
+            .iter()
+            .map(|_| (Scalar::random(&mut *rng), Scalar::random(&mut *rng)))
+            .collect();
+        let jobs: Vec<_> = inputs.iter().zip(masks).enumerate().collect();
+        let (next, made) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let failed = AtomicBool::new(false);
+        let work = || {
+            let mut proofs = Vec::new();
+            // After a failure no proof is begun: the statement is not proven anyway.
+            while !failed.load(Ordering::Relaxed)
+                && let Some((proof, (inputs, masks))) =
+                    jobs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let result = circuit(*proof, inputs).and_then(|circuit| {
+                    prove_one(self.parameters, circuit, inputs, *proof, *masks)
+                });
+                failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                (self.made)(made.fetch_add(1, Ordering::Relaxed) + 1);
+                proofs.push((*proof, result));
+            }
+            proofs
+        };
+        let threads = self.threads.get().min(jobs.len());
+        let mut results: Vec<(usize, Result<ProofBytes, ProveError>)> =
+            std::thread::scope(|scope| {
+                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+                let done = workers.into_iter().map(|worker| worker.join());
+                // What a proof does when it panics is caught where it is made.
+                done.flat_map(Result::unwrap_or_default).collect()
+            });
+        results.sort_by_key(|(proof, _)| *proof);
+        let proofs: Vec<ProofBytes> = results
+            .into_iter()
+            .map(|(_, result)| result)
+            .collect::<Result<_, _>>()?;
+        match proofs.len() == jobs.len() {
+            true => Ok(proofs),
+            false => Err(ProveError::Panicked {
+                proof: proofs.len(),
+            }),
+        }
+    }
+}
+
 /// Proves that a sector was sealed. Its layers must still be there, and nothing embedded.
 ///
 /// # Errors
 /// Parameters of another circuit, files that are missing or damaged, or a statement that is not
 /// this sector's.
 pub fn prove_seal<R: RngCore + CryptoRng>(
-    parameters: &Parameters,
+    workers: &Workers<'_>,
     sealed: &Sealed,
     statement: &SealStatement,
     rng: &mut R,
 ) -> Result<Vec<ProofBytes>, ProveError> {
     let graph = Graph::new(statement.class);
     let bits = PositionBits::of(statement.class);
-    let (per_proof, inputs) = begin(parameters, &Statement::Seal(statement.clone()))?;
-    let mut proofs = Vec::with_capacity(inputs.len());
-    for (inputs, challenges) in inputs.iter().zip(statement.challenges.chunks(per_proof)) {
+    let (per_proof, inputs) = begin(workers.parameters, &Statement::Seal(statement.clone()))?;
+    let chunks: Vec<_> = statement.challenges.chunks(per_proof).collect();
+    let circuit = |proof: usize, inputs: &[Node]| {
+        let challenges = chunks.get(proof).copied().unwrap_or_default();
         let challenges: Result<Vec<_>, ProveError> = challenges
             .iter()
             .map(|position| Ok(Some(seal_witness(sealed, &graph, *position)?)))
             .collect();
-        let circuit = AnyCircuit::Seal(SealCircuit {
+        Ok(AnyCircuit::Seal(SealCircuit {
             bits,
             public: Some(scalars(inputs)),
             challenges: challenges?,
-        });
-        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
-    }
-    Ok(proofs)
+        }))
+    };
+    workers.run(&inputs, circuit, rng)
 }
 
 fn seal_witness(
@@ -152,16 +230,17 @@ fn columns(sealed: &Sealed, parents: &[Position]) -> Result<Vec<Column>, SealErr
 /// Parameters of another circuit, groups that are not written, or a statement that is not this
 /// sector's.
 pub fn prove_embed<R: RngCore + CryptoRng>(
-    parameters: &Parameters,
+    workers: &Workers<'_>,
     sealed: &Sealed,
     statement: &EmbedStatement,
     rng: &mut R,
 ) -> Result<Vec<ProofBytes>, ProveError> {
     let class = statement.class;
     let bits = PositionBits::of(class);
-    let (per_proof, inputs) = begin(parameters, &Statement::Embed(statement.clone()))?;
-    let mut proofs = Vec::with_capacity(inputs.len());
-    for (inputs, challenges) in inputs.iter().zip(statement.challenges.chunks(per_proof)) {
+    let (per_proof, inputs) = begin(workers.parameters, &Statement::Embed(statement.clone()))?;
+    let chunks: Vec<_> = statement.challenges.chunks(per_proof).collect();
+    let circuit = |proof: usize, inputs: &[Node]| {
+        let challenges = chunks.get(proof).copied().unwrap_or_default();
         let witnesses: Result<Vec<_>, ProveError> = challenges
             .iter()
             .map(|challenge| {
@@ -174,14 +253,13 @@ pub fn prove_embed<R: RngCore + CryptoRng>(
                 }))
             })
             .collect();
-        let circuit = AnyCircuit::Embed(EmbedCircuit {
+        Ok(AnyCircuit::Embed(EmbedCircuit {
             bits,
             public: Some(scalars(inputs)),
             challenges: witnesses?,
-        });
-        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
-    }
-    Ok(proofs)
+        }))
+    };
+    workers.run(&inputs, circuit, rng)
 }
 
 /// Proves that the replica is there.
@@ -190,18 +268,14 @@ pub fn prove_embed<R: RngCore + CryptoRng>(
 /// Parameters of another circuit, files that are missing or damaged, or a statement that is not
 /// this sector's.
 pub fn prove_spacetime<R: RngCore + CryptoRng>(
-    parameters: &Parameters,
+    workers: &Workers<'_>,
     sealed: &Sealed,
     statement: &SpacetimeStatement,
     rng: &mut R,
 ) -> Result<Vec<ProofBytes>, ProveError> {
-    let (_, inputs) = begin(parameters, &Statement::Spacetime(statement.clone()))?;
-    let mut proofs = Vec::with_capacity(inputs.len());
-    for inputs in &inputs {
-        let circuit = spacetime_circuit(sealed, statement, inputs)?;
-        proofs.push(prove_one(parameters, circuit, inputs, proofs.len(), rng)?);
-    }
-    Ok(proofs)
+    let (_, inputs) = begin(workers.parameters, &Statement::Spacetime(statement.clone()))?;
+    let circuit = |_: usize, inputs: &[Node]| spacetime_circuit(sealed, statement, inputs);
+    workers.run(&inputs, circuit, rng)
 }
 
 fn spacetime_circuit(
@@ -226,6 +300,15 @@ fn spacetime_circuit(
     }))
 }
 
+/// Bytes of memory that one proof of a circuit takes at most, beside its parameters.
+///
+/// # Errors
+/// A circuit that cannot be synthesized; none here is known.
+pub fn memory_of_proof(id: CircuitId) -> Result<u64, SynthesisError> {
+    let constraints = crate::circuit::shape(id)?.constraints;
+    Ok(BYTES_PER_CONSTRAINT.saturating_mul(constraints.next_power_of_two() as u64))
+}
+
 /// Checks that the parameters fit, and gives challenges a proof and the proofs' public inputs.
 fn begin(
     parameters: &Parameters,
@@ -241,14 +324,13 @@ fn begin(
 }
 
 /// Proves one circuit with its public inputs.
-fn prove_one<R: RngCore + CryptoRng>(
+fn prove_one(
     parameters: &Parameters,
     circuit: AnyCircuit<Scalar>,
     inputs: &[Node],
     proof: usize,
-    rng: &mut R,
+    (r, s): (Scalar, Scalar),
 ) -> Result<ProofBytes, ProveError> {
-    let (r, s) = (Scalar::random(&mut *rng), Scalar::random(&mut *rng));
     // Where proving panics, this proof fails and the process goes on.
     let made = std::thread::scope(|scope| {
         scope

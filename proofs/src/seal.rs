@@ -12,9 +12,11 @@
 
 mod columns;
 mod layers;
+mod unseal;
 
 pub(crate) use columns::{RowTree, columns_path};
 pub(crate) use layers::{LayerFile, layer_path};
+pub use unseal::unseal;
 
 use crate::crash::crash_point;
 use crate::durable::{COMMON_MODE, create_folder};
@@ -75,11 +77,15 @@ pub enum SealError {
     },
     /// Two layers do not fit in memory.
     #[error(
-        "sealing needs {bytes} bytes of memory and the system does not give them; choose a smaller sector class"
+        "sealing a sector of {class} needs {needed} bytes of memory, and the system has {available}; end other programs, or choose a smaller class"
     )]
     Memory {
-        /// What two layers take.
-        bytes: u64,
+        /// Of which class.
+        class: SectorClass,
+        /// What sealing takes.
+        needed: u64,
+        /// What there is.
+        available: u64,
     },
     /// Threads could not be started.
     #[error("cannot start the threads that hash trees: {0}")]
@@ -172,6 +178,31 @@ pub struct SealProgress {
     pub total: u64,
 }
 
+/// What sealing a sector takes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Two layers, and what trees and files take beside them.
+    pub memory: u64,
+    /// Eight layers, the columns' trees, and the sector.
+    pub disk: u64,
+}
+
+impl Needs {
+    /// Memory beside two layers.
+    const BESIDE: u64 = 64 << 20;
+
+    /// Of a class.
+    pub const fn of(class: SectorClass) -> Self {
+        let bytes = class.bytes();
+        Self {
+            // The trees over the keys and the columns: an eighth and a seventh of an eighth each,
+            // while one layer is left.
+            memory: 2 * bytes + Self::BESIDE,
+            disk: 9 * bytes + bytes / 4 + Self::BESIDE,
+        }
+    }
+}
+
 /// Nodes of one lane between two calls of the progress callback.
 const STEP: u64 = 4096;
 
@@ -228,15 +259,7 @@ fn make_layers(
     replica: ReplicaId,
     report: &mut dyn FnMut(u64),
 ) -> Result<Vec<Row>, SealError> {
-    let rows = usize::try_from(class.lane_nodes());
-    let memory = || SealError::Memory {
-        bytes: 2 * class.bytes(),
-    };
-    let rows = rows.map_err(|_| memory())?;
-    let mut previous: Vec<Row> = Vec::new();
-    let mut current: Vec<Row> = Vec::new();
-    current.try_reserve_exact(rows).map_err(|_| memory())?;
-    previous.try_reserve_exact(rows).map_err(|_| memory())?;
+    let (mut previous, mut current) = room_for_two(class)?;
     let graph = Graph::new(class);
     let mut whole = true;
     for layer in 1..=LAYERS as u32 {
@@ -262,6 +285,26 @@ fn make_layers(
         std::mem::swap(&mut previous, &mut current);
     }
     Ok(previous)
+}
+
+/// Memory for two layers, where the system has it: what it only promises would be taken from
+/// somebody, perhaps from this process, hours later.
+fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
+    let needed = Needs::of(class).memory;
+    let available = crate::measure::memory_available().unwrap_or(u64::MAX);
+    let memory = || SealError::Memory {
+        class,
+        needed,
+        available,
+    };
+    let rows = usize::try_from(class.lane_nodes()).map_err(|_| memory())?;
+    if available < needed {
+        return Err(memory());
+    }
+    let mut layers = (Vec::new(), Vec::new());
+    layers.0.try_reserve_exact(rows).map_err(|_| memory())?;
+    layers.1.try_reserve_exact(rows).map_err(|_| memory())?;
+    Ok(layers)
 }
 
 /// Labels one layer, row by row.

@@ -1,6 +1,7 @@
 //! `holdfast params`: the proving parameters on this machine.
 
 use crate::output::{CommandError, Output, Table, bytes};
+use holdfast_proofs::params::listing::{Listed, list};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ pub struct ParamsArgs {
 
 #[derive(clap::Subcommand)]
 enum ParamsCommand {
-    /// List the cached parameter files.
+    /// List the circuits whose parameters are here, with their digests, after reading them through.
     #[command(after_help = "Example:\n  holdfast params list --folder ~/.cache/holdfast/params")]
     List {
         /// The folder of parameter files [default: $HOLDFAST_PARAMS or ~/.cache/holdfast/params].
@@ -26,13 +27,7 @@ enum ParamsCommand {
 #[derive(Serialize)]
 struct Listing {
     folder: PathBuf,
-    files: Vec<ParameterFile>,
-}
-
-#[derive(Serialize)]
-struct ParameterFile {
-    name: String,
-    bytes: u64,
+    circuits: Vec<Listed>,
 }
 
 /// Runs the command.
@@ -43,43 +38,37 @@ pub async fn run(args: ParamsArgs, output: &Output) -> Result<(), CommandError> 
         None => holdfast_testnet::parameters_folder()
             .map_err(|error| CommandError::failed(error.to_string(), error.next()))?,
     };
-    let files = match std::fs::read_dir(&folder) {
-        Ok(entries) => parameter_files(entries)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => {
-            return Err(CommandError::failed(
-                format!("{} cannot be read: {error}", folder.display()),
-                "name another folder with --folder",
-            ));
-        }
-    };
-    output.result(&Listing { folder, files }, |listing| {
-        if listing.files.is_empty() {
+    let circuits = list(&folder).map_err(|error| {
+        CommandError::failed(error.to_string(), "name another folder with --folder")
+    })?;
+    output.result(&Listing { folder, circuits }, |listing| {
+        if listing.circuits.is_empty() {
             return format!(
                 "No parameters in {}; `holdfast testnet up` makes development parameters.",
                 listing.folder.display()
             );
         }
-        let mut table = Table::new(["file", "size"]);
-        for file in &listing.files {
-            table.row([file.name.clone(), bytes(file.bytes)]);
+        let mut table = Table::new([
+            "circuit",
+            "size",
+            "parameters' digest",
+            "key's digest",
+            "state",
+        ]);
+        for listed in &listing.circuits {
+            table.row([
+                listed.circuit.clone(),
+                bytes(listed.bytes),
+                short(&listed.parameters),
+                short(&listed.key),
+                listed.state.to_string(),
+            ]);
         }
         format!("{}\n{table}", listing.folder.display())
     })
 }
 
-fn parameter_files(entries: std::fs::ReadDir) -> std::io::Result<Vec<ParameterFile>> {
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.is_file() {
-            files.push(ParameterFile {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                bytes: metadata.len(),
-            });
-        }
-    }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(files)
+/// Enough of a digest to compare by eye; `--json` has all of it.
+fn short(digest: &str) -> String {
+    digest.chars().take(16).collect()
 }

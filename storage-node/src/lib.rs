@@ -1,5 +1,6 @@
 //! The provider: pieces, sectors, the pipeline, the prover.
 
+pub mod bench;
 pub mod error;
 pub mod heal;
 pub mod journal;

@@ -4,13 +4,17 @@ use crate::error::NodeError;
 use crate::sectors::SectorHandle;
 use holdfast_market_core::units::{ByteCount, Height, SectorNumber};
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::measure::memory_available;
 use holdfast_proofs::params::Parameters;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
-use holdfast_proofs::prove::{ProveError, prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::prove::{
+    ProveError, Workers, memory_of_proof, prove_embed, prove_seal, prove_spacetime,
+};
 use holdfast_proofs::statement::Statement;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -89,11 +93,16 @@ impl Prover {
         let parameters = Parameters::load(&self.parameters, id, &self.keys)
             .map_err(|error| failed(error.to_string()))?;
         let sealed = sector.read();
+        let workers = Workers {
+            parameters: &parameters,
+            threads: proofs_at_a_time(id),
+            made: &|made| tracing::debug!(%kind, sector = %number, made, "proofs"),
+        };
         let proofs = match statement {
-            Statement::Seal(statement) => prove_seal(&parameters, &sealed, statement, &mut OsRng),
-            Statement::Embed(statement) => prove_embed(&parameters, &sealed, statement, &mut OsRng),
+            Statement::Seal(statement) => prove_seal(&workers, &sealed, statement, &mut OsRng),
+            Statement::Embed(statement) => prove_embed(&workers, &sealed, statement, &mut OsRng),
             Statement::Spacetime(statement) => {
-                prove_spacetime(&parameters, &sealed, statement, &mut OsRng)
+                prove_spacetime(&workers, &sealed, statement, &mut OsRng)
             }
         }
         .map_err(|error| {
@@ -125,6 +134,17 @@ impl Prover {
         let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         reports.iter().cloned().collect()
     }
+}
+
+/// As many as there are processors, each on its own, where memory is known to do.
+fn proofs_at_a_time(id: CircuitId) -> NonZeroUsize {
+    let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let fitting = match (memory_available(), memory_of_proof(id)) {
+        (Ok(available), Ok(each)) => available / 2 / each.max(1),
+        _ => 1,
+    };
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    NonZeroUsize::new(fitting.min(processors.get())).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl std::fmt::Display for ProofKind {

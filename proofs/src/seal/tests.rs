@@ -354,7 +354,7 @@ fn a_folder_of_another_version_is_refused_by_its_version() {
     let path = dir.path().join("sector.json");
     let text = crate::checked::without_check_or_old(&std::fs::read(&path).unwrap()).unwrap();
     let text = String::from_utf8(text).unwrap();
-    let later = text.replacen("\"version\": 1", "\"version\": 7", 1);
+    let later = text.replacen("\"version\": 2", "\"version\": 7", 1);
     assert_ne!(later, text);
     std::fs::write(&path, crate::checked::with_check(later.as_bytes())).unwrap();
     let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();

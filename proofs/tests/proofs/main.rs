@@ -48,18 +48,28 @@ fn honest_proofs_verify_in_both_libraries_alone_and_in_a_batch() {
 
 #[test]
 fn a_statement_that_is_not_the_sectors_is_not_proven() {
-    use holdfast_proofs::prove::{ProveError, prove_seal, prove_spacetime};
+    use holdfast_proofs::prove::{ProveError, Workers, prove_seal, prove_spacetime};
     let proven = proven();
     let mut rng = ChaCha20Rng::seed_from_u64(5);
     let parameters = proven.parameters(CircuitId::spacetime(CLASS));
     let mut statement = proven.spacetime.0.clone();
     statement.lanes[3] = plus_one(statement.lanes[3]);
     assert!(matches!(
-        prove_spacetime(&parameters, &proven.sealed, &statement, &mut rng),
+        prove_spacetime(
+            &Workers::one(&parameters),
+            &proven.sealed,
+            &statement,
+            &mut rng
+        ),
         Err(ProveError::Unsatisfied { proof: 0 })
     ));
     assert!(matches!(
-        prove_seal(&parameters, &proven.sealed, &proven.seal.0, &mut rng),
+        prove_seal(
+            &Workers::one(&parameters),
+            &proven.sealed,
+            &proven.seal.0,
+            &mut rng
+        ),
         Err(ProveError::OtherCircuit { .. })
     ));
     // Also from inside the thread pool that the prover itself uses.
@@ -69,7 +79,14 @@ fn a_statement_that_is_not_the_sectors_is_not_proven() {
         .build()
         .unwrap();
     let proofs = pool
-        .install(|| prove_spacetime(&parameters, &proven.sealed, &statement, &mut rng))
+        .install(|| {
+            prove_spacetime(
+                &Workers::one(&parameters),
+                &proven.sealed,
+                &statement,
+                &mut rng,
+            )
+        })
         .unwrap();
     assert_eq!(
         proven

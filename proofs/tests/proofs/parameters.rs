@@ -8,7 +8,7 @@ use group::Group;
 use group::prime::PrimeCurveAffine;
 use holdfast_proofs::params::Parameters;
 use holdfast_proofs::proof::CircuitId;
-use holdfast_proofs::prove::{ProveError, prove_spacetime};
+use holdfast_proofs::prove::{ProveError, Workers, prove_spacetime};
 use holdfast_proofs::verify::PointError;
 use pairing::Engine;
 use rand::SeedableRng;
@@ -68,7 +68,12 @@ fn a_parameter_file_that_makes_refused_proofs_is_found_out_before_anything_is_se
         // The file is whole and its verifying key is the network's.
         let parameters = Parameters::load(folder.path(), id, &proven.keys).unwrap();
         let mut rng = ChaCha20Rng::seed_from_u64(6);
-        prove_spacetime(&parameters, &proven.sealed, &proven.spacetime.0, &mut rng)
+        prove_spacetime(
+            &Workers::one(&parameters),
+            &proven.sealed,
+            &proven.spacetime.0,
+            &mut rng,
+        )
     };
     assert!(substituted(&|_| {}).is_ok());
 

@@ -12,7 +12,7 @@ use holdfast_proofs::node::Node;
 use holdfast_proofs::params::{Parameters, ensure};
 use holdfast_proofs::piece::pack_127;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
-use holdfast_proofs::prove::{prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::prove::{Workers, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
 use holdfast_proofs::sealed::Sealed;
@@ -115,7 +115,13 @@ fn prove() -> Proven {
         keys: commitment.keys,
         challenges: seal_challenges(&BEACON, replica, CLASS, 2),
     };
-    let seal = prove_seal(&load(ids[0]), &sealed, &seal_statement, &mut rng).unwrap();
+    let seal = prove_seal(
+        &Workers::one(&load(ids[0])),
+        &sealed,
+        &seal_statement,
+        &mut rng,
+    )
+    .unwrap();
 
     let mut roots = Vec::new();
     let mut changed = Vec::new();
@@ -162,7 +168,13 @@ fn prove() -> Proven {
             })
             .collect(),
     };
-    let embed = prove_embed(&load(ids[1]), &sealed, &embed_statement, &mut rng).unwrap();
+    let embed = prove_embed(
+        &Workers::one(&load(ids[1])),
+        &sealed,
+        &embed_statement,
+        &mut rng,
+    )
+    .unwrap();
     sealed.finish_embed().unwrap();
 
     let spacetime_statement = SpacetimeStatement {
@@ -170,8 +182,13 @@ fn prove() -> Proven {
         lanes: sealed.replica_lanes(),
         challenges: spacetime_challenges(&BEACON, replica, CLASS),
     };
-    let spacetime =
-        prove_spacetime(&load(ids[2]), &sealed, &spacetime_statement, &mut rng).unwrap();
+    let spacetime = prove_spacetime(
+        &Workers::one(&load(ids[2])),
+        &sealed,
+        &spacetime_statement,
+        &mut rng,
+    )
+    .unwrap();
     Proven {
         verifier: Verifier::from_keys(&keys).unwrap(),
         keys,
