@@ -1,6 +1,7 @@
 //! What one hash costs here: single, eight lanes at once, and a label with its parents drawn.
 //!
 //! `cargo bench --profile dev --bench hash` (the dev profile is optimised); a sector of 8 MiB has 2.1 million labels.
+//! `./dev figures peers` sets the hash beside that of another network.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use holdfast_proofs::graph::Graph;
