@@ -1,5 +1,6 @@
 //! Measures hashing, sealing, proving and verifying on this machine, and prints JSON rows of
-//! `{name, value, unit, conditions}`. `./dev figures proofs` runs it.
+//! `{name, value, unit, conditions}`. `./dev figures proofs` runs it. With `pieces` it stops after
+//! hashes and pieces, and with `label-64` or `label-512` after sealing a sector of that many MiB.
 //!
 //! Everything is the development network's: 8 MiB, 2 seal challenges a proof, 8 embed challenges,
 //! 16 leaves. Times in `s` are wall-clock; `core_s` is processor time of all threads; hashes and verifying are
@@ -11,6 +12,7 @@ use holdfast_proofs::embed::GroupData;
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::node::Node;
 use holdfast_proofs::params::Parameters;
+use holdfast_proofs::piece::PieceRoots;
 use holdfast_proofs::poseidon2::lanes::{Row, hash8_lanes, hash16_lanes, kernel};
 use holdfast_proofs::poseidon2::{hash8_nodes, hash16_nodes};
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
@@ -18,7 +20,7 @@ use holdfast_proofs::prove::{
     Workers, compare_with_bellman, prove_embed, prove_seal, prove_spacetime,
 };
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
-use holdfast_proofs::seal::seal;
+use holdfast_proofs::seal::{SealCommitment, seal};
 use holdfast_proofs::sealed::Sealed;
 use holdfast_proofs::sector::{Group, LAYERS, Position, SectorClass};
 use holdfast_proofs::statement::{
@@ -29,6 +31,7 @@ use std::array::from_fn;
 use std::error::Error;
 use std::hint::black_box;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Instant;
 
 const CLASS: SectorClass = SectorClass::Mib8;
@@ -48,6 +51,25 @@ impl Figures {
         self.rows.push(serde_json::json!({
             "name": name, "value": value, "unit": unit, "conditions": conditions,
         }));
+    }
+}
+
+impl Figures {
+    /// The rows that another process of this program measures without the lanes' kernel, where
+    /// this one has it.
+    fn scalar_rows(&mut self, what: &str) -> Result<(), Box<dyn Error>> {
+        if kernel() == "scalar" {
+            return Ok(());
+        }
+        let output = std::process::Command::new(std::env::current_exe()?)
+            .arg(what)
+            .env("HOLDFAST_SIMD", "off")
+            .stderr(std::process::Stdio::inherit())
+            .output()?;
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+        let scalar = |row: &serde_json::Value| row["name"] == "piece_roots_scalar_mib_s";
+        self.rows.extend(rows.into_iter().filter(scalar));
+        Ok(())
     }
 }
 
@@ -129,6 +151,26 @@ fn hashes(figures: &mut Figures) {
     figures.row("hash16_scalar_us", value, "us", scalar);
 }
 
+/// A piece's roots from bytes in memory, packing included, on this thread.
+fn pieces(figures: &mut Figures) -> Result<(), Box<dyn Error>> {
+    const BYTES: usize = 8 << 20;
+    let bytes: Vec<u8> = (0..251).cycle().take(BYTES).collect();
+    let mut failed = None;
+    let value = microseconds(1, || {
+        failed = PieceRoots::compute(black_box(&*bytes), BYTES as u64, 5).err();
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let conditions = format!("8 MiB in memory, packing included, one core, {}", kernel());
+    let name = match kernel() {
+        "scalar" => "piece_roots_scalar_mib_s",
+        _ => "piece_roots_mib_s",
+    };
+    figures.row(name, 8e6 / value, "MiB/s", &conditions);
+    Ok(())
+}
+
 /// Runs and reports a proof: wall-clock, processor time, peak memory.
 fn proof<T>(
     figures: &mut Figures,
@@ -150,6 +192,51 @@ fn proof<T>(
         "VmHWM of the process, parameters included",
     );
     Ok(made)
+}
+
+fn replica(class: SectorClass) -> ReplicaId {
+    ReplicaId::derive(&ReplicaSeed {
+        network: [0; 32],
+        class,
+        provider: 1,
+        number: 1,
+        ticket: [0; 32],
+    })
+}
+
+/// Seals a sector and reports what labels, and what columns and trees, cost a GiB.
+fn sealing(
+    figures: &mut Figures,
+    folder: &Path,
+    class: SectorClass,
+) -> Result<SealCommitment, Box<dyn Error>> {
+    let per_gib = (1u64 << 30) as f64 / class.bytes() as f64;
+    let labels = LAYERS as u64 * class.nodes();
+    let start = core_seconds()?;
+    let mut labelled = None;
+    let commitment = seal(
+        folder,
+        class,
+        replica(class),
+        NonZeroUsize::MIN,
+        &mut |progress| {
+            if progress.done >= labels && labelled.is_none() {
+                labelled = core_seconds().ok();
+            }
+        },
+    )?;
+    let labelled = labelled.ok_or("sealing reported no progress")?;
+    let end = core_seconds()?;
+    let sealing = format!("{class} sealed, 8 layers, one core, {}", kernel());
+    let unit = "core_s/GiB";
+    let label = (labelled - start) * per_gib;
+    figures.row("label_core_s_per_gib", label, unit, &sealing);
+    let commit = (end - labelled) * per_gib;
+    let conditions = format!("{sealing}; columns, their trees, the keys' and reading layers");
+    figures.row("commit_core_s_per_gib", commit, unit, &conditions);
+    let conditions = format!("{sealing}, columns, trees and files included");
+    figures.row("seal_core_s_per_gib", label + commit, unit, &conditions);
+    Ok(commitment)
 }
 
 fn verifying(
@@ -192,45 +279,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
     };
     hashes(&mut figures);
+    pieces(&mut figures)?;
+    // The kernel is chosen once a process, so the other one's rows are another process's.
+    let alone = std::env::args().nth(1);
+    if alone.as_deref() == Some("pieces") {
+        println!("{}", serde_json::to_string_pretty(&figures.rows)?);
+        return Ok(());
+    }
+    figures.scalar_rows("pieces")?;
 
+    let class = match alone.as_deref() {
+        Some("label-64") => Some(SectorClass::Mib64),
+        Some("label-512") => Some(SectorClass::Mib512),
+        _ => None,
+    };
+    if let Some(class) = class {
+        sealing(&mut figures, tempfile::tempdir()?.path(), class)?;
+        println!("{}", serde_json::to_string_pretty(&figures.rows)?);
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
-    let replica = ReplicaId::derive(&ReplicaSeed {
-        network: [0; 32],
-        class: CLASS,
-        provider: 1,
-        number: 1,
-        ticket: [0; 32],
-    });
+    let replica = replica(CLASS);
     let beacon = [5; 32];
-    let sectors_per_gib = (1u64 << 30) as f64 / CLASS.bytes() as f64;
-    let labels = LAYERS as u64 * CLASS.nodes();
-    let start = core_seconds()?;
-    let mut labelled = None;
-    let commitment = seal(
-        folder.path(),
-        CLASS,
-        replica,
-        NonZeroUsize::MIN,
-        &mut |progress| {
-            if progress.done >= labels && labelled.is_none() {
-                labelled = core_seconds().ok();
-            }
-        },
-    )?;
-    let sealing = format!("8 MiB sealed, 8 layers, one core, {}", kernel());
-    let label = labelled.ok_or("sealing reported no progress")? - start;
-    figures.row(
-        "label_core_s_per_gib",
-        label * sectors_per_gib,
-        "core_s/GiB",
-        &sealing,
-    );
-    figures.row(
-        "seal_core_s_per_gib",
-        (core_seconds()? - start) * sectors_per_gib,
-        "core_s/GiB",
-        &format!("{sealing}, columns, trees and files included"),
-    );
+    let commitment = sealing(&mut figures, folder.path(), CLASS)?;
 
     let ids = [
         CircuitId::seal(CLASS, 2),

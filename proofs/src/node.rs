@@ -74,6 +74,17 @@ impl Node {
     }
 }
 
+impl From<u64> for Node {
+    /// The element of a small integer.
+    fn from(integer: u64) -> Self {
+        let mut bytes = [0; 32];
+        if let Some(low) = bytes.first_chunk_mut::<8>() {
+            *low = integer.to_le_bytes();
+        }
+        Node(bytes)
+    }
+}
+
 /// The stream of bytes that `context` and `parts` derive: challenges are read from it.
 pub(crate) fn derive_reader(context: &str, parts: &[&[u8]]) -> blake3::OutputReader {
     let mut hasher = blake3::Hasher::new_derive_key(context);
@@ -125,6 +136,14 @@ mod tests {
         order[0] += 1;
         assert_eq!(Node::from_bytes(order), Err(NonCanonical));
         assert_eq!(Node::from_bytes([0xff; 32]), Err(NonCanonical));
+    }
+
+    #[test]
+    fn small_integers_are_the_elements_of_their_value() {
+        for integer in [0, 1, 255, 256, 1 << 40 | 5 << 32 | 7, u64::MAX] {
+            let scalar = bls12_381::Scalar::from(integer);
+            assert_eq!(Node::from(integer), Node::from_scalar(&scalar));
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod columns;
+mod labels;
 mod layers;
+mod prefetch;
 mod unseal;
 
 pub(crate) use columns::{RowTree, columns_path};
@@ -21,12 +23,12 @@ pub use unseal::unseal;
 use crate::crash::crash_point;
 use crate::durable::{COMMON_MODE, create_folder};
 use crate::graph::Graph;
-use crate::label::position_element;
 use crate::node::Node;
-use crate::poseidon2::lanes::{Row, hash16_lanes};
+use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
 use crate::sealed::{FolderLock, Sealed, refuse_embedded};
-use crate::sector::{Group, LAYERS, Lane, SectorClass};
+use crate::sector::{Group, LAYERS, SectorClass};
+use labels::make_layer;
 use layers::{LayerWriter, read_layer};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -305,53 +307,6 @@ fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
     layers.0.try_reserve_exact(rows).map_err(|_| memory())?;
     layers.1.try_reserve_exact(rows).map_err(|_| memory())?;
     Ok(layers)
-}
-
-/// Labels one layer, row by row.
-fn make_layer(
-    graph: &Graph,
-    file: LayerFile,
-    previous: &[Row],
-    current: &mut Vec<Row>,
-    mut made: impl FnMut(&Row, u64) -> Result<(), SealError>,
-) -> Result<(), SealError> {
-    current.clear();
-    for index in 0..file.class.lane_nodes() {
-        let row = label(graph, file, index, previous, current);
-        current.push(row);
-        made(&row, index + 1)?;
-    }
-    Ok(())
-}
-
-/// The labels of one node in all lanes.
-fn label(graph: &Graph, file: LayerFile, index: u64, previous: &[Row], current: &[Row]) -> Row {
-    const NONE: Row = [Node::ZERO; 8];
-    let at = |rows: &[Row], index: u64| {
-        let row = usize::try_from(index)
-            .ok()
-            .and_then(|index| rows.get(index));
-        // Node 0 has no base parents and layer 1 no expander parents: zeros.
-        row.copied().unwrap_or(NONE)
-    };
-    let mut inputs = [NONE; 16];
-    let [id, position, parents @ ..] = &mut inputs;
-    *id = [file.replica.node(); 8];
-    for (lane, slot) in Lane::all().zip(position) {
-        let element = position_element(file.layer, lane, index);
-        *slot = Node::from_scalar(&bls12_381::Scalar::from(element));
-    }
-    let (base, expander) = parents.split_at_mut(crate::graph::BASE_PARENTS);
-    for (slot, parent) in base.iter_mut().zip(graph.base_in_lane(index)) {
-        *slot = at(current, parent);
-    }
-    for (slot, draw) in expander.iter_mut().zip(graph.expander_draws(index)) {
-        let mut row = at(previous, draw.in_lane);
-        // Lane l takes its parent from lane l + turn.
-        row.rotate_left(draw.turn());
-        *slot = row;
-    }
-    hash16_lanes(&inputs)
 }
 
 #[cfg(test)]

@@ -44,20 +44,51 @@ const BIAS: Wide = [
     ORDER[3] >> 24,
 ];
 
+/// A constant c to multiply by: `c 2^(64 (i + 1)) mod r` for each word i of the other factor, so
+/// that the products add up to five words and a bit, of which one word is left to take off.
+type Factor = [Words; 4];
+
+/// The multiples of r that [`fold`] takes off: of entry i the largest within i 2^254.
+const MULTIPLES: [Words; 16] = {
+    let mut out = [[0; 4]; 16];
+    let mut i = 0;
+    while i < 16 {
+        // 2^254 is 0.552r; no quotient below comes near an integer but 0.
+        let times = (i as u64 * 552) / 1000;
+        let mut carry = 0u128;
+        let mut j = 0;
+        while j < 4 {
+            let word = ORDER[j] as u128 * times as u128 + carry;
+            // What is above 2^256 is dropped here and from what it is taken off.
+            out[i][j] = word as u64;
+            carry = word >> 64;
+            j += 1;
+        }
+        i += 1;
+    }
+    out
+};
+
 /// Constants in Montgomery form.
 struct Table<const T: usize> {
     full: [[Wide; T]; FULL_ROUNDS],
     /// Plus the bias.
     partial: [Wide; PARTIAL_ROUNDS],
-    diagonal: [Words; T],
-    /// R^2, to bring an element into Montgomery form.
-    square: Words,
+    diagonal: [Factor; T],
+    /// Brings an element into Montgomery form.
+    entry: Factor,
 }
 
 impl<const T: usize> Table<T> {
     fn new(constants: &Constants<Native, T>) -> Self {
         let r = Field::pow_vartime(&Native::from(2), [256]);
         let montgomery = |scalar: &Native| words(&Node::from_scalar(&(r * scalar)));
+        let factor = |scalar: &Native| {
+            from_fn(|i| {
+                let power = Field::pow_vartime(&Native::from(2), [64 * (i as u64 + 1)]);
+                words(&Node::from_scalar(&(power * scalar)))
+            })
+        };
         Table {
             full: constants
                 .full
@@ -65,8 +96,8 @@ impl<const T: usize> Table<T> {
             partial: constants
                 .partial
                 .map(|constant| sum(&widen(montgomery(&constant)), &BIAS)),
-            diagonal: constants.diagonal.map(|entry| montgomery(&entry)),
-            square: montgomery(&r),
+            diagonal: constants.diagonal.map(|entry| factor(&entry)),
+            entry: factor(&r),
         }
     }
 }
@@ -75,7 +106,7 @@ impl<const T: usize> Table<T> {
 pub(super) fn hash16(inputs: &[Node; 16]) -> Node {
     static TABLE: OnceLock<Table<16>> = OnceLock::new();
     let table = TABLE.get_or_init(|| Table::new(constants16()));
-    let mut state = inputs.each_ref().map(|input| load(input, table.square));
+    let mut state = inputs.each_ref().map(|input| load(input, &table.entry));
     let first = state[0];
     external(&mut state);
     for constants in &table.full[..FULL_ROUNDS / 2] {
@@ -106,7 +137,7 @@ pub(super) fn hash16(inputs: &[Node; 16]) -> Node {
 pub(super) fn hash8(inputs: &[Node; 8]) -> Node {
     static TABLE: OnceLock<Table<8>> = OnceLock::new();
     let table = TABLE.get_or_init(|| Table::new(constants8()));
-    let mut state = inputs.each_ref().map(|input| load(input, table.square));
+    let mut state = inputs.each_ref().map(|input| load(input, &table.entry));
     let first = state[0];
     external(&mut state);
     for constants in &table.full[..FULL_ROUNDS / 2] {
@@ -115,17 +146,25 @@ pub(super) fn hash8(inputs: &[Node; 8]) -> Node {
     for element in &mut state[1..] {
         *element = widen(reduce(element));
     }
+    let mut one = state[0];
+    let mut others: [Words; 7] = from_fn(|i| narrow(&state[i + 1]));
     for constant in &table.partial {
-        let mut elements = state.each_ref().map(narrow);
-        elements[0] = fifth_power(reduce(&sum(&state[0], constant)));
-        let sum_of_all = elements
+        let power = fifth_power(reduce(&sum(&one, constant)));
+        // Eight elements below 2^256 each.
+        let all = others
             .iter()
-            .fold([0; 5], |all, element| sum(&all, &widen(*element)));
-        for ((slot, element), entry) in state.iter_mut().zip(elements).zip(&table.diagonal) {
-            let all = sum(&widen(product(element, *entry)), &sum_of_all);
-            *slot = widen(reduce(&all));
+            .fold(widen(power), |all, element| sum(&all, &widen(*element)));
+        let all = widen(reduce(&all));
+        // Below 5r, and 1.01r.
+        one = sum(&scaled(power, &table.diagonal[0]), &all);
+        for (element, entry) in others.iter_mut().zip(&table.diagonal[1..]) {
+            *element = fold(&sum(&scaled(*element, entry), &all));
         }
     }
+    let mut state: [Wide; 8] = from_fn(|i| match i.checked_sub(1) {
+        None => one,
+        Some(i) => widen(others[i]),
+    });
     for constants in &table.full[FULL_ROUNDS / 2..] {
         full_round(&mut state, constants);
     }
@@ -246,6 +285,43 @@ fn reduce(x: &Wide) -> Words {
     narrow(&difference(x, &multiple))
 }
 
+/// Takes off a multiple of r: from a positive integer below 8.8r = 2^254 * 16 to one below 1.6r.
+#[inline(always)]
+fn fold(x: &Wide) -> Words {
+    let multiple = &MULTIPLES[(x[4] << 2 | x[3] >> 62) as usize & 15];
+    narrow(&difference(x, &widen(*multiple)))
+}
+
+/// Times a constant, below 5r: four words below 2^64 times numbers below r, and less than 2^64 r
+/// that is added to take off the lowest word.
+#[inline(always)]
+fn scaled(x: Words, factor: &Factor) -> Wide {
+    let mut wide = [0u64; 6];
+    for (word, multiple) in x.into_iter().zip(factor) {
+        let mut carry = 0;
+        for j in 0..4 {
+            (wide[j], carry) = word.carrying_mul_add(multiple[j], wide[j], carry);
+        }
+        let over;
+        (wide[4], over) = wide[4].overflowing_add(carry);
+        wide[5] += u64::from(over);
+    }
+    let quotient = wide[0].wrapping_mul(NEGATIVE_INVERSE);
+    let mut carry = 0;
+    for j in 0..4 {
+        (wide[j], carry) = quotient.carrying_mul_add(ORDER[j], wide[j], carry);
+    }
+    let over;
+    (wide[4], over) = wide[4].overflowing_add(carry);
+    [
+        wide[1],
+        wide[2],
+        wide[3],
+        wide[4],
+        wide[5] + u64::from(over),
+    ]
+}
+
 #[inline(always)]
 fn product(a: Words, b: Words) -> Words {
     let mut wide = [0; 8];
@@ -303,9 +379,9 @@ fn words(node: &Node) -> Words {
     from_fn(|i| u64::from_le_bytes(words[i]))
 }
 
-/// A node in Montgomery form, below 1.5r.
-fn load(node: &Node, square: Words) -> Wide {
-    widen(product(words(node), square))
+/// A node in Montgomery form, below 5r.
+fn load(node: &Node, entry: &Factor) -> Wide {
+    scaled(words(node), entry)
 }
 
 /// A positive integer below 2^296, out of Montgomery form.
@@ -317,4 +393,80 @@ fn store(wide: &Wide) -> Node {
     }
     // x / R mod r comes out at most r, and as r itself only for zero.
     Node::from_bytes(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_bigint::BigUint;
+    use proptest::prelude::*;
+
+    fn value(words: &[u64]) -> BigUint {
+        let words = words.iter().rev();
+        words.fold(BigUint::ZERO, |all, word| (all << 64) + word)
+    }
+
+    /// Any words, often all zeros or all ones.
+    fn word() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            3 => any::<u64>(),
+            1 => Just(0),
+            1 => Just(1),
+            1 => Just(u64::MAX),
+            1 => (0..64u32).prop_map(|bit| 1 << bit),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        #[test]
+        fn constants_scale_any_words(
+            x in proptest::array::uniform4(word()),
+            c in proptest::array::uniform4(word()),
+        ) {
+            let order = value(&ORDER);
+            // The largest entry too: every one of them is below r, and r - 1 in the extreme.
+            for c in [value(&c) % &order, &order - 1u32] {
+                let entry = |i: usize| {
+                    let entry: BigUint = (&c << (64 * (i + 1))) % &order;
+                    from_fn(|word| {
+                        let word: BigUint = (&entry >> (64 * word)) & BigUint::from(u64::MAX);
+                        u64::try_from(word).unwrap_or_default()
+                    })
+                };
+                let got = value(&scaled(x, &from_fn(entry)));
+                prop_assert_eq!(&got % &order, value(&x) * &c % &order);
+                prop_assert!(got < &order * 5u32);
+            }
+            // Whatever the entries, so at the bound of their sum.
+            let largest = [ORDER[0] - 1, ORDER[1], ORDER[2], ORDER[3]];
+            let got = value(&scaled(x, &[largest; 4]));
+            let sum: BigUint = x.iter().map(|word| value(&largest) * word).sum();
+            prop_assert_eq!((&got << 64usize) % &order, sum % &order);
+            prop_assert!(got < &order * 5u32);
+        }
+
+        #[test]
+        fn folding_leaves_less_than_the_words_hold(
+            mut x in proptest::array::uniform5(word()),
+            step in 0u64..16,
+        ) {
+            // Below 16 times 2^254, whole multiples of which are where the quotient steps.
+            let order = value(&ORDER);
+            x[4] %= 4;
+            let edge = BigUint::from(step) << 254usize;
+            let multiple = &edge / &order * &order;
+            let wide = |x: &BigUint| from_fn(|i| {
+                let word: BigUint = (x >> (64 * i)) & BigUint::from(u64::MAX);
+                u64::try_from(word).unwrap_or_default()
+            });
+            let below = if step == 0 { BigUint::ZERO } else { &edge - 1u32 };
+            for x in [value(&x), edge, below, multiple] {
+                let got = value(&fold(&wide(&x)));
+                prop_assert_eq!(&got % &order, &x % &order);
+                prop_assert!(got * 10u32 < &order * 16u32);
+            }
+        }
+    }
 }

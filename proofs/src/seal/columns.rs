@@ -7,7 +7,7 @@ use super::layers::LayerReader;
 use super::{LayerFile, SealError};
 use crate::files::{Named, replace, write_nodes};
 use crate::node::Node;
-use crate::poseidon2::lanes::{Row, hash8_lanes};
+use crate::poseidon2::lanes::{Row, hash8_lanes, hash8_two};
 use crate::replica::ReplicaId;
 use crate::sector::{LAYERS, SectorClass};
 use rayon::prelude::*;
@@ -58,9 +58,28 @@ impl RowTree {
     }
 }
 
+/// In place of a row that is not there; none is missing.
+const NO_ROW: Row = [Node::ZERO; 8];
+
+/// Hashes so many families of rows, two at a time.
+fn families_of<'a>(count: usize, family: impl Fn(usize) -> [&'a Row; 8] + Sync) -> Vec<Row> {
+    let twos = (0..count / 2).into_par_iter();
+    let mut hashes: Vec<Row> = twos
+        .flat_map_iter(|two| hash8_two([family(2 * two), family(2 * two + 1)]))
+        .collect();
+    if !count.is_multiple_of(2) {
+        hashes.push(hash8_lanes(&family(count - 1).map(|row| *row)));
+    }
+    hashes
+}
+
 fn parents(rows: &[Row]) -> Vec<Row> {
     let (families, _) = rows.as_chunks::<8>();
-    families.par_iter().map(hash8_lanes).collect()
+    families_of(families.len(), |family| {
+        families
+            .get(family)
+            .map_or([&NO_ROW; 8], |rows| rows.each_ref())
+    })
 }
 
 /// Hashes the columns of all layers, stores the inner levels of their trees in `dir/columns`, and
@@ -92,14 +111,11 @@ pub(crate) fn commit(
             .iter_mut()
             .map(|reader| reader.rows(ROWS))
             .collect::<Result<Vec<_>, _>>()?;
-        let columns: Vec<Row> = pool.install(|| {
-            let column = |row| {
-                let mut labels = layers.iter().map(|layer| layer.get(row).copied());
-                hash8_lanes(&std::array::from_fn(|_| {
-                    labels.next().flatten().unwrap_or_default()
-                }))
-            };
-            (0..ROWS).into_par_iter().map(column).collect()
+        let columns = pool.install(|| {
+            families_of(ROWS, |row| {
+                let mut labels = layers.iter().map(|layer| layer.get(row));
+                std::array::from_fn(|_| labels.next().flatten().unwrap_or(&NO_ROW))
+            })
         });
         first.extend(pool.install(|| parents(&columns)));
         done += ROWS as u64;

@@ -4,6 +4,7 @@
 use super::*;
 use crate::challenge::seal_challenges;
 use crate::graph::Parents;
+use crate::label::position_element;
 use crate::poseidon2::{hash8_nodes, hash16_nodes};
 use crate::sealed::Reach;
 use crate::sector::Position;

@@ -7,8 +7,9 @@
 // The layers are eight, and a group's nodes fit a usize on every system.
 #![allow(clippy::cast_possible_truncation)]
 
+use super::labels::make_layer;
 use super::layers::{LayerWriter, read_layer};
-use super::{LayerFile, STEP, SealError, SealProgress, layer_path, make_layer, room_for_two};
+use super::{LayerFile, STEP, SealError, SealProgress, layer_path, room_for_two};
 use crate::durable::{COMMON_MODE, create_folder};
 use crate::files::remove;
 use crate::graph::Graph;
