@@ -4,6 +4,7 @@
 //! so, which spares every permutation but the last. `C` never leaves the coefficients: on the
 //! coset `Z` is constant, so that dividing is linear, and six transforms suffice instead of seven.
 
+use super::multiples::Bytes;
 use bellman::SynthesisError;
 use blstrs::Scalar;
 use ff::{Field, PrimeField};
@@ -13,7 +14,7 @@ pub(super) fn quotient(
     mut a: Vec<Scalar>,
     mut b: Vec<Scalar>,
     mut c: Vec<Scalar>,
-) -> Result<Vec<Scalar>, SynthesisError> {
+) -> Result<Vec<Bytes>, SynthesisError> {
     let domain = Domain::over(a.len())?;
     let size = domain.size;
     let generator = Scalar::MULTIPLICATIVE_GENERATOR;
@@ -41,7 +42,8 @@ pub(super) fn quotient(
         *product = *product * power - *c * divisor;
     }
     Ok((0..size - 1)
-        .filter_map(|index| a.get(domain.reversed(index)).copied())
+        .filter_map(|index| a.get(domain.reversed(index)))
+        .map(Scalar::to_repr)
         .collect())
 }
 
