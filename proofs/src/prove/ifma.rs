@@ -4,8 +4,10 @@
 mod field;
 mod points;
 mod registers;
+mod transform;
 
 pub(super) use points::{InLanes, Raw};
+pub(super) use transform::{Sides, quotient};
 
 use std::sync::OnceLock;
 
