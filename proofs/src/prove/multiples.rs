@@ -73,20 +73,24 @@ fn one_by_one2(terms: &Terms<'_, G2Affine>) -> G2Projective {
 
 /// Where a point lies, and whether it or its opposite is meant.
 #[derive(Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct Place(u32);
 
 impl Place {
+    /// Places are fewer than 2^31: so many points would not fit a machine's memory.
+    #[inline]
     pub(super) fn new(index: usize, negative: bool) -> Self {
-        Self(2 * index + usize::from(negative))
+        #[allow(clippy::cast_possible_truncation)]
+        Self(2 * index as u32 + u32::from(negative))
     }
 
+    #[inline]
     fn at(index: usize) -> Self {
         Self::new(index, false)
     }
 
     #[inline]
     pub(super) fn index(self) -> usize {
-        self.0 / 2
+        (self.0 / 2) as usize
     }
 
     #[inline]
@@ -116,7 +120,8 @@ pub(super) trait Points<G: PrimeCurveAffine> {
 /// What is summed, without scalars that are zero.
 struct Terms<'a, G> {
     bases: Vec<&'a G>,
-    scalars: Vec<Bytes>,
+    /// See [`recoded`].
+    scalars: Vec<Words>,
     /// The bits of a window.
     width: usize,
 }
@@ -132,11 +137,12 @@ impl<'a, G: PrimeCurveAffine<Scalar = Scalar>> Terms<'a, G> {
                 return Err(SynthesisError::UnexpectedIdentity);
             }
             bases.push(base);
-            scalars.push(scalar);
+            scalars.push(words(&scalar));
         }
         let width = window_width(bases.len());
+        let halves = halves(width);
         for scalar in &mut scalars {
-            *scalar = recoded(scalar, width);
+            *scalar = recoded(scalar, &halves);
         }
         Ok(Self {
             bases,
@@ -191,14 +197,14 @@ impl<'a, G: PrimeCurveAffine<Scalar = Scalar>> Terms<'a, G> {
 
     /// Puts into each bucket the sum of the points whose digit names it, with their digits' signs.
     fn fill(&self, window: usize, points: &mut impl Points<G>) {
-        let digits = || {
-            let digit = Digit::new(window, self.width);
-            self.scalars.iter().map(move |scalar| digit.of(scalar))
-        };
+        let reading = Digit::new(window, self.width);
         let mut lengths = vec![0usize; self.buckets()];
-        for digit in digits() {
+        let mut digits = Vec::with_capacity(self.scalars.len());
+        for scalar in &self.scalars {
+            let digit = reading.of(scalar);
+            digits.push(digit);
             if digit != 0 {
-                lengths[digit.unsigned_abs() as usize - 1] += 1;
+                lengths[usize::from(digit.unsigned_abs()) - 1] += 1;
             }
         }
         let mut total = 0;
@@ -211,9 +217,9 @@ impl<'a, G: PrimeCurveAffine<Scalar = Scalar>> Terms<'a, G> {
             .collect();
         // The points by bucket.
         let mut order = vec![Place::at(0); total];
-        for (index, digit) in digits().enumerate() {
+        for (index, digit) in digits.into_iter().enumerate() {
             if digit != 0 {
-                let place = &mut next[digit.unsigned_abs() as usize - 1];
+                let place = &mut next[usize::from(digit.unsigned_abs()) - 1];
                 order[*place] = Place::new(index, digit < 0);
                 *place += 1;
             }
@@ -317,48 +323,76 @@ fn windows(width: usize) -> usize {
     256usize.div_ceil(width)
 }
 
-/// The scalar plus half of every window but the highest: taking the halves off its digits again
-/// leaves the scalar's signed digits, with nothing to carry.
-fn recoded(scalar: &Bytes, width: usize) -> Bytes {
-    let mut halves = [0u8; 32];
+/// A scalar in words, the lowest first.
+type Words = [u64; 4];
+
+fn words(bytes: &Bytes) -> Words {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+}
+
+/// Half of every window but the highest.
+fn halves(width: usize) -> Words {
+    let mut halves = [0; 4];
     for window in 1..windows(width) {
         let bit = window * width - 1;
-        halves[bit / 8] |= 1 << (bit % 8);
+        halves[bit / 64] |= 1 << (bit % 64);
     }
-    let mut carry = 0;
-    std::array::from_fn(|index| {
-        let sum = u16::from(scalar[index]) + u16::from(halves[index]) + carry;
-        carry = sum >> 8;
-        sum.to_le_bytes()[0]
+    halves
+}
+
+/// The scalar plus the halves: taking a half off each digit again leaves the scalar's signed
+/// digits, with nothing to carry.
+fn recoded(scalar: &Words, halves: &Words) -> Words {
+    let mut carry = false;
+    std::array::from_fn(|i| {
+        let (sum, over) = scalar[i].overflowing_add(halves[i]);
+        let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+        carry = over | over_again;
+        sum
     })
 }
 
 /// How to read the digit of a window: between -2^(width-1) and 2^(width-1).
 #[derive(Clone, Copy)]
 struct Digit {
-    /// The byte of the lowest bit, and that bit in it.
-    byte: usize,
+    /// The words of the lowest bit and of the highest, and the lowest bit in its word.
+    low: usize,
+    high: usize,
     bit: usize,
-    mask: i32,
-    half: i32,
+    mask: u64,
+    half: i16,
 }
 
 impl Digit {
+    /// The width is at most 15.
     fn new(window: usize, width: usize) -> Self {
-        let highest = window + 1 == windows(width);
+        let first = window * width;
         Self {
-            byte: window * width / 8,
-            bit: window * width % 8,
+            low: first / 64,
+            high: ((first + width - 1) / 64).min(3),
+            bit: first % 64,
             mask: (1 << width) - 1,
-            half: if highest { 0 } else { 1 << (width - 1) },
+            half: if window + 1 == windows(width) {
+                0
+            } else {
+                1 << (width - 1)
+            },
         }
     }
 
     #[inline]
-    fn of(self, recoded: &Bytes) -> i32 {
-        let byte = |index: usize| i32::from(recoded.get(index).copied().unwrap_or(0));
-        let three = byte(self.byte) | byte(self.byte + 1) << 8 | byte(self.byte + 2) << 16;
-        ((three >> self.bit) & self.mask) - self.half
+    fn of(&self, recoded: &Words) -> i16 {
+        let low = recoded[self.low] >> self.bit;
+        let high = recoded[self.high] << 1 << (63 - self.bit);
+        let digit = (if self.low == self.high {
+            low
+        } else {
+            low | high
+        }) & self.mask;
+        #[allow(clippy::cast_possible_truncation)]
+        let digit = digit as i16;
+        digit - self.half
     }
 }
 
@@ -475,7 +509,7 @@ mod tests {
         ];
         for width in 3..=15 {
             for scalar in scalars {
-                let recoded = recoded(&scalar.to_repr(), width);
+                let recoded = recoded(&words(&scalar.to_repr()), &halves(width));
                 let made = (0..windows(width))
                     .rev()
                     .fold(Scalar::ZERO, |made, window| {

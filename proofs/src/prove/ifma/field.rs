@@ -340,15 +340,16 @@ pub(super) fn montgomery<const N: usize>(wide: &Wide<N>, modulus: &Modulus<N>) -
             *limb = _mm512_madd52lo_epu64(
                 *limb, factor, _mm512_set1_epi64(modulus.order[J] as i64));
         });
-        // The low 52 bits are zero now.
+        // The low 52 bits are zero now; what is above them goes up last, as the next limb's other
+        // summands do not wait for it.
         let carry = _mm512_srai_epi64::<BITS>(wide[0][I]);
-        let next = &mut wide[(I + 1) / N][(I + 1) % N];
-        *next = _mm512_add_epi64(*next, carry);
         unrolled!(J < N {
             let limb = &mut wide[(I + J + 1) / N][(I + J + 1) % N];
             *limb = _mm512_madd52hi_epu64(
                 *limb, factor, _mm512_set1_epi64(modulus.order[J] as i64));
         });
+        let next = &mut wide[(I + 1) / N][(I + 1) % N];
+        *next = _mm512_add_epi64(*next, carry);
     });
     carried(&wide[1])
 }

@@ -103,6 +103,7 @@ impl<const D: usize> Point<D> {
 type Coordinates<const D: usize> = [Lanes<8>; D];
 
 /// Eight additions: lines through two points, or tangents.
+#[derive(Clone, Copy)]
 struct Eight<const D: usize> {
     /// The left points.
     x: Coordinates<D>,
@@ -118,7 +119,7 @@ struct Eight<const D: usize> {
 }
 
 /// How many additions share an inversion.
-const BATCH: usize = 1024;
+const BATCH: usize = 512;
 
 /// Points at places, added in lanes.
 pub(in crate::prove) struct InLanes<const D: usize> {
@@ -127,7 +128,7 @@ pub(in crate::prove) struct InLanes<const D: usize> {
     sums: Vec<(Place, Place, usize)>,
     /// Copies that wait for what the additions before them read.
     copies: Vec<(Place, usize)>,
-    eights: Vec<Eight<D>>,
+    eights: Vec<[Eight<D>; 2]>,
 }
 
 impl<const D: usize> InLanes<D> {
@@ -152,7 +153,7 @@ impl<const D: usize> InLanes<D> {
             points,
             sums: Vec::with_capacity(BATCH),
             copies: Vec::with_capacity(BATCH),
-            eights: Vec::with_capacity(BATCH / 8),
+            eights: Vec::with_capacity(BATCH / 16),
         })
     }
 }
@@ -220,9 +221,15 @@ fn times_constant<const D: usize>(points: &mut [Point<D>], constant: &[u64; 8]) 
 impl<const D: usize> InLanes<D> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn flush_lanes(&mut self) {
-        self.eights.clear();
-        for sums in self.sums.chunks(8) {
-            self.eights.push(eight(&self.points, sums));
+        let pairs = self.sums.len().div_ceil(16);
+        if self.eights.len() < pairs {
+            self.eights.resize(pairs, [nothing_to_add(); 2]);
+        }
+        let eights = &mut self.eights[..pairs];
+        for (pair, sums) in eights.iter_mut().zip(self.sums.chunks(16)) {
+            let (first, second) = sums.split_at(sums.len().min(8));
+            read(&mut pair[0], &self.points, first);
+            read(&mut pair[1], &self.points, second);
         }
         // Everything that waits has been read, but by the copies themselves, which never write
         // behind what a later one reads.
@@ -233,25 +240,26 @@ impl<const D: usize> InLanes<D> {
             }
             self.points[to] = point;
         }
-        let inverses = match inverses(multiply_up(&mut self.eights)) {
+        let inverses = match inverses(multiply_up(eights)) {
             Some(inverses) => inverses,
             // Points with the same x are among them.
             None => {
-                for eight in &mut self.eights {
+                for eight in eights.as_flattened_mut() {
                     resolve(eight);
                 }
-                inverses(multiply_up(&mut self.eights)).unwrap_or([zero(); 2])
+                inverses(multiply_up(eights)).unwrap_or([zero(); 2])
             }
         };
         let mut inverses = inverses;
-        let places = self.sums.chunks(8);
-        for (index, (eight, sums)) in self.eights.iter().zip(places).enumerate().rev() {
-            let (x, y) = solve(eight, &mut inverses[index % 2]);
-            for i in 0..D {
-                let (x, y) = (transposed(&x[i]), transposed(&y[i]));
-                for (((_, _, to), x), y) in sums.iter().zip(x).zip(y) {
-                    store(x, &mut self.points[*to].x[i]);
-                    store(y, &mut self.points[*to].y[i]);
+        for (pair, sums) in eights.iter().zip(self.sums.chunks(16)).rev() {
+            let solved = solve(pair, &mut inverses);
+            for ((x, y), sums) in solved.iter().zip(sums.chunks(8)) {
+                for i in 0..D {
+                    let (x, y) = (transposed(&x[i]), transposed(&y[i]));
+                    for (((_, _, to), x), y) in sums.iter().zip(x).zip(y) {
+                        store(x, &mut self.points[*to].x[i]);
+                        store(y, &mut self.points[*to].y[i]);
+                    }
                 }
             }
         }
@@ -285,10 +293,23 @@ fn one<const D: usize>() -> Coordinates<D> {
     one
 }
 
-/// Up to eight additions, from the points in memory.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn nothing_to_add<const D: usize>() -> Eight<D> {
+    Eight {
+        x: zero(),
+        y: zero(),
+        sum: zero(),
+        numerator: zero(),
+        denominator: zero(),
+        product: zero(),
+        given: 0,
+    }
+}
+
+/// Reads up to eight additions from the points in memory.
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
-fn eight<const D: usize>(points: &[Point<D>], sums: &[(Place, Place, usize)]) -> Eight<D> {
+fn read<const D: usize>(eight: &mut Eight<D>, points: &[Point<D>], sums: &[(Place, Place, usize)]) {
     let identity = Point::IDENTITY;
     let (mut left, mut right) = ([&identity; 8], [&identity; 8]);
     let (mut minus_left, mut minus_right) = (0, 0);
@@ -299,41 +320,32 @@ fn eight<const D: usize>(points: &[Point<D>], sums: &[(Place, Place, usize)]) ->
         minus_right |= u8::from(from_right.is_negative()) << lane;
     }
     let twice = broadcast(&BASE.twice);
-    let (mut x, mut y, mut sum) = (zero(), zero(), zero());
-    let (mut numerator, mut denominator) = (zero(), zero());
     // The lanes whose points are the identity.
     let (mut no_left, mut no_right) = (0xff, 0xff);
     let (mut right_x, mut right_y) = (zero::<D>(), zero::<D>());
     for i in 0..D {
-        x[i] = gathered8(left.map(|point| &point.x[i]));
-        y[i] = gathered8(left.map(|point| &point.y[i]));
+        let x = gathered8(left.map(|point| &point.x[i]));
+        let y = gathered8(left.map(|point| &point.y[i]));
         right_x[i] = gathered8(right.map(|point| &point.x[i]));
         right_y[i] = gathered8(right.map(|point| &point.y[i]));
-        no_left &= nothing(&y[i]);
+        no_left &= nothing(&y);
         no_right &= nothing(&right_y[i]);
-        y[i] = blended(minus_left, &y[i], &minus(&twice, &y[i]));
+        let y = blended(minus_left, &y, &minus(&twice, &y));
         right_y[i] = blended(minus_right, &right_y[i], &minus(&twice, &right_y[i]));
-        sum[i] = plus(&x[i], &right_x[i]);
-        denominator[i] = carried(&plus(&minus(&right_x[i], &x[i]), &twice));
-        numerator[i] = carried(&plus(&minus(&right_y[i], &y[i]), &twice));
+        eight.x[i] = x;
+        eight.y[i] = y;
+        eight.sum[i] = plus(&x, &right_x[i]);
+        eight.denominator[i] = carried(&plus(&minus(&right_x[i], &x), &twice));
+        eight.numerator[i] = carried(&plus(&minus(&right_y[i], &y), &twice));
     }
-    let given = no_left | no_right;
-    if given != 0 {
+    eight.given = no_left | no_right;
+    if eight.given != 0 {
         let one = one::<D>();
         for i in 0..D {
-            x[i] = blended(no_left, &x[i], &right_x[i]);
-            y[i] = blended(no_left, &y[i], &right_y[i]);
-            denominator[i] = blended(given, &denominator[i], &one[i]);
+            eight.x[i] = blended(no_left, &eight.x[i], &right_x[i]);
+            eight.y[i] = blended(no_left, &eight.y[i], &right_y[i]);
+            eight.denominator[i] = blended(eight.given, &eight.denominator[i], &one[i]);
         }
-    }
-    Eight {
-        x,
-        y,
-        sum,
-        numerator,
-        denominator,
-        product: zero(),
-        given,
     }
 }
 
@@ -350,12 +362,13 @@ fn nothing(number: &Lanes<8>) -> __mmask8 {
 
 /// Notes the products of the denominators on the way, and gives both chains' products.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn multiply_up<const D: usize>(eights: &mut [Eight<D>]) -> [Coordinates<D>; 2] {
+fn multiply_up<const D: usize>(eights: &mut [[Eight<D>; 2]]) -> [Coordinates<D>; 2] {
     let mut chains = [one(); 2];
-    for (index, eight) in eights.iter_mut().enumerate() {
-        let chain = &mut chains[index % 2];
-        eight.product = *chain;
-        *chain = multiplied(chain, &eight.denominator);
+    for pair in eights {
+        for (chain, eight) in chains.iter_mut().zip(pair) {
+            eight.product = *chain;
+            *chain = multiplied(chain, &eight.denominator);
+        }
     }
     chains
 }
@@ -435,36 +448,53 @@ fn resolve<const D: usize>(eight: &mut Eight<D>) {
     eight.given |= opposite;
 }
 
-/// The sums, from the inverse of the denominators' product; leaves that of those before.
+/// The sums, from the inverses of the denominators' products; leaves those of what comes before.
+///
+/// Each step is taken for both chains before the next: the processor begins the second while the
+/// first still waits for its carries.
 #[target_feature(enable = "avx512f,avx512ifma")]
-#[inline]
 fn solve<const D: usize>(
-    eight: &Eight<D>,
-    inverse: &mut Coordinates<D>,
-) -> (Coordinates<D>, Coordinates<D>) {
+    pair: &[Eight<D>; 2],
+    inverses: &mut [Coordinates<D>; 2],
+) -> [(Coordinates<D>, Coordinates<D>); 2] {
     let twice = broadcast(&BASE.twice);
     let high = broadcast(&BASE.eight);
-    let own = multiplied(inverse, &eight.product);
-    *inverse = multiplied(inverse, &eight.denominator);
-    let slope = multiplied(&eight.numerator, &own);
-    let mut x = squared_coordinates(&slope);
-    let mut across = zero();
-    for i in 0..D {
-        x[i] = reduced(&plus(&minus(&x[i], &eight.sum[i]), &high), &BASE);
-        across[i] = carried(&plus(&minus(&eight.x[i], &x[i]), &twice));
+    let mut slope = [zero::<D>(); 2];
+    let mut across = [zero::<D>(); 2];
+    let mut out = [(zero::<D>(), zero::<D>()); 2];
+    for k in 0..2 {
+        slope[k] = multiplied(&inverses[k], &pair[k].product);
     }
-    let mut y = multiplied(&slope, &across);
-    for i in 0..D {
-        y[i] = reduced(&plus(&minus(&y[i], &eight.y[i]), &high), &BASE);
+    for k in 0..2 {
+        inverses[k] = multiplied(&inverses[k], &pair[k].denominator);
     }
-    if eight.given != 0 {
+    for k in 0..2 {
+        slope[k] = multiplied(&slope[k], &pair[k].numerator);
+    }
+    for k in 0..2 {
+        let square = squared_coordinates(&slope[k]);
         for i in 0..D {
-            x[i] = blended(eight.given, &x[i], &eight.x[i]);
-            // A sign may have left limbs that are not carried.
-            y[i] = blended(eight.given, &y[i], &carried(&eight.y[i]));
+            let x = reduced(&plus(&minus(&square[i], &pair[k].sum[i]), &high), &BASE);
+            across[k][i] = carried(&plus(&minus(&pair[k].x[i], &x), &twice));
+            out[k].0[i] = x;
         }
     }
-    (x, y)
+    for k in 0..2 {
+        let y = multiplied(&slope[k], &across[k]);
+        for i in 0..D {
+            out[k].1[i] = reduced(&plus(&minus(&y[i], &pair[k].y[i]), &high), &BASE);
+        }
+    }
+    for (eight, (x, y)) in pair.iter().zip(&mut out) {
+        if eight.given != 0 {
+            for i in 0..D {
+                x[i] = blended(eight.given, &x[i], &eight.x[i]);
+                // A sign may have left limbs that are not carried.
+                y[i] = blended(eight.given, &y[i], &carried(&eight.y[i]));
+            }
+        }
+    }
+    out
 }
 
 /// The product of numbers that are carried and below 64p; at most 2.01p.
