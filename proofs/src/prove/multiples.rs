@@ -488,6 +488,32 @@ mod tests {
         }
     }
 
+    /// Sums of few different points, so that they meet again and cancel in every round.
+    fn check_few<G: PrimeCurveAffine<Scalar = Scalar>>(sum: Sum<G>, seed: u64, counts: &[usize]) {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
+        for count in counts {
+            let few: Vec<G> = [1u64, 2, 3, 5]
+                .into_iter()
+                .map(|factor| (G::generator() * Scalar::from(factor)).to_affine())
+                .flat_map(|point| [point, -point])
+                .collect();
+            let (bases, scalars): (Vec<G>, Vec<Scalar>) = (0..*count)
+                .map(|_| {
+                    let size = Scalar::from(u64::from(rng.r#gen::<u8>() % 8));
+                    let scalar = if rng.r#gen() { size } else { -size };
+                    (few[rng.r#gen::<usize>() % few.len()], scalar)
+                })
+                .unzip();
+            assert_sum(sum, &bases, &scalars);
+        }
+    }
+
+    #[test]
+    fn few_points_with_small_scalars_are_summed_in_both_groups() {
+        check_few(in_g1, 4, &[2, 3, 4, 8, 9, 16, 17, 100, 600, 2000]);
+        check_few(in_g2, 5, &[2, 3, 9, 17, 100, 600]);
+    }
+
     #[test]
     fn a_base_that_is_the_identity_is_refused_unless_its_scalar_is_zero() {
         let base = G1Affine::identity();

@@ -6,8 +6,13 @@
 //! above 35p (scalars) or 2^34 p (coordinates), so that a product of carried factors whose product
 //! is below R p is below 2p, and reduced but for a share of `a b / R`.
 
-// Indices are constants below the number of limbs; limbs are moved bit by bit into signed lanes.
-#![allow(clippy::indexing_slicing, clippy::cast_possible_wrap)]
+// Indices are constants below the number of limbs, also compared where both are; limbs are moved
+// bit by bit into signed lanes.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::absurd_extreme_comparisons
+)]
 
 use super::registers::{load, store, transposed};
 use std::arch::x86_64::*;

@@ -481,8 +481,8 @@ fn solve<const D: usize>(
     }
     for k in 0..2 {
         let y = multiplied(&slope[k], &across[k]);
-        for i in 0..D {
-            out[k].1[i] = reduced(&plus(&minus(&y[i], &pair[k].y[i]), &high), &BASE);
+        for (i, y) in y.iter().enumerate() {
+            out[k].1[i] = reduced(&plus(&minus(y, &pair[k].y[i]), &high), &BASE);
         }
     }
     for (eight, (x, y)) in pair.iter().zip(&mut out) {

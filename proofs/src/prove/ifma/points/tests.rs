@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::prove::ifma::field::gathered;
+use group::Curve;
 use proptest::prelude::*;
 use std::array::from_fn;
 
@@ -96,6 +97,54 @@ proptest! {
     }
 }
 
+/// Eight numbers of the extension, by their parts.
+type Parts = [[[u64; 6]; 8]; 2];
+
+/// The number in a lane, of the type that `blstrs` does not name.
+macro_rules! extended {
+    ($parts:expr, $lane:expr) => {
+        G2Affine::from_raw([$parts.map(|part| part[$lane]), [[0; 6]; 2]]).x()
+    };
+}
+
+/// Products, squares, and inverses of the first and second where none is zero.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn extended_operations([a, b]: [Parts; 2]) -> ([Parts; 2], Option<[Parts; 2]>) {
+    let parts = |x: Coordinates<2>| [out(&x[0]), out(&x[1])];
+    let a = [into(a[0]), into(a[1])];
+    let b = [into(b[0]), into(b[1])];
+    let inverses = inverses([a, b]).map(|both| both.map(parts));
+    let products = [parts(multiplied(&a, &b)), parts(squared_coordinates(&a))];
+    (products, inverses)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_extension_is_that_of_blst(numbers in proptest::collection::vec(number(), 32)) {
+        if !available() {
+            return Ok(());
+        }
+        let part = |part: usize| from_fn(|lane| numbers[8 * part + lane]);
+        let (a, b) = ([part(0), part(1)], [part(2), part(3)]);
+        // SAFETY: the processor has what the function is compiled for.
+        let ([product, square], inverses) = unsafe { extended_operations([a, b]) };
+        let mut zero = false;
+        for lane in 0..8 {
+            let (a, b) = (extended!(a, lane), extended!(b, lane));
+            prop_assert_eq!(extended!(product, lane), a * b);
+            prop_assert_eq!(extended!(square, lane), a.square());
+            zero |= a.is_zero_vartime() || b.is_zero_vartime();
+            if let Some([of_a, of_b]) = inverses {
+                prop_assert_eq!(extended!(of_a, lane) * a, Field::ONE);
+                prop_assert_eq!(extended!(of_b, lane) * b, Field::ONE);
+            }
+        }
+        prop_assert_eq!(inverses.is_none(), zero);
+    }
+}
+
 #[test]
 fn rows_become_columns() {
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -110,34 +159,49 @@ fn rows_become_columns() {
     }
 }
 
-#[test]
-fn places_are_added() {
-    use blstrs::G1Projective;
-    let g = G1Affine::generator();
-    let two = G1Affine::from(G1Projective::from(g) + g);
-    let Some(mut points) = InLanes::new::<G1Affine>(&[&g, &two], 10) else {
+/// Every kind of addition in one batch: of different points, equal ones, opposite ones, identities.
+fn assert_places_are_added<G, const D: usize>()
+where
+    G: Raw<D> + PrimeCurveAffine<Scalar = blstrs::Scalar>,
+{
+    let multiple = |factor: i64| {
+        let size = G::generator() * blstrs::Scalar::from(factor.unsigned_abs());
+        if factor < 0 { -size } else { size }
+    };
+    let bases: Vec<G> = [1, 2, -2]
+        .map(|factor| multiple(factor).to_affine())
+        .to_vec();
+    let bases: Vec<&G> = bases.iter().collect();
+    let Some(mut points) = InLanes::new(&bases, 60) else {
         return;
     };
-    let p = |i| Place::new(i, false);
-    let all: &mut dyn FnMut(Place, Place, usize) =
-        &mut |a, b, to| Points::<G1Affine>::add(&mut points, a, b, to);
-    all(p(0), p(1), 2);
-    all(p(0), p(0), 3);
-    all(p(0), Place::new(1, true), 4);
-    all(p(0), p(9), 5);
-    all(p(9), p(1), 6);
-    Points::<G1Affine>::flush(&mut points);
-    let at = |i| Points::<G1Affine>::at(&points, i);
-    let g = G1Projective::from(g);
-    let of = |n: u64| g * blstrs::Scalar::from(n);
-    let mut wrong = vec![];
-    for (i, e) in [of(1), of(2), of(3), of(2), -g, g, of(2)]
-        .into_iter()
-        .enumerate()
-    {
-        if at(i) != e {
-            wrong.push(i);
+    // What lies at the first four places.
+    let factors = [1, 2, -2, 0];
+    let mut expected = Vec::new();
+    for (left, factor) in factors.iter().enumerate() {
+        for (right, other) in factors.iter().enumerate() {
+            for (minus_left, minus_right) in [(false, false), (true, false), (true, true)] {
+                // The identity has no sign.
+                if (minus_left && left == 3) || (minus_right && right == 3) {
+                    continue;
+                }
+                let sign = |minus| if minus { -1 } else { 1 };
+                let (left, right) = (Place::new(left, minus_left), Place::new(right, minus_right));
+                let to = 4 + expected.len();
+                Points::<G>::add(&mut points, left, right, to);
+                expected.push(factor * sign(minus_left) + other * sign(minus_right));
+            }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:?}");
+    Points::<G>::flush(&mut points);
+    for (index, factor) in expected.into_iter().enumerate() {
+        let sum: G::Curve = Points::<G>::at(&points, 4 + index);
+        assert!(sum == multiple(factor), "sum {index} is to be {factor}");
+    }
+}
+
+#[test]
+fn points_in_places_are_added() {
+    assert_places_are_added::<G1Affine, 1>();
+    assert_places_are_added::<G2Affine, 2>();
 }
