@@ -32,6 +32,7 @@ pub(crate) fn create_proof<C: bellman::Circuit<Scalar>>(
         variables_in_a,
         inputs_in_b,
         variables_in_b,
+        ..
     } = Assignment::of(circuit)?;
 
     let quotient = quotient(a, b, c)?;
