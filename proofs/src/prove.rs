@@ -4,7 +4,10 @@
 mod assignment;
 mod compare;
 pub(crate) mod create;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod multiples;
+mod portable;
 mod quotient;
 
 pub use compare::{Comparison, compare_with_bellman};

@@ -20,6 +20,8 @@ pub(super) struct Assignment {
     /// Which inputs and variables stand in some `b`.
     pub(super) inputs_in_b: Vec<bool>,
     pub(super) variables_in_b: Vec<bool>,
+    /// The last combination of several terms, and its value: an S-box states its input thrice.
+    last: (LinearCombination<Scalar>, Scalar),
 }
 
 impl Assignment {
@@ -34,6 +36,7 @@ impl Assignment {
             variables_in_a: Vec::new(),
             inputs_in_b: vec![false],
             variables_in_b: Vec::new(),
+            last: (LinearCombination::zero(), Scalar::ZERO),
         };
         circuit.synthesize(&mut assignment)?;
         assignment.a.extend_from_slice(&assignment.inputs);
@@ -43,35 +46,55 @@ impl Assignment {
         Ok(assignment)
     }
 
-    /// The value of a combination; `seen` is told each input (false) and variable (true) in it. A
-    /// variable that this system did not give out counts as zero.
-    fn value(
-        &self,
-        combination: &LinearCombination<Scalar>,
-        mut seen: impl FnMut(bool, usize),
-    ) -> Scalar {
+    /// The value of a combination. A variable that this system did not give out counts as zero.
+    fn value(&mut self, combination: LinearCombination<Scalar>) -> Scalar {
+        if same(&combination, &self.last.0) {
+            return self.last.1;
+        }
         let mut sum = Scalar::ZERO;
+        let mut known = true;
         for (variable, coefficient) in combination.as_ref() {
-            if coefficient.is_zero_vartime() {
-                continue;
-            }
             let value = match variable.get_unchecked() {
-                Index::Input(index) => {
-                    seen(false, index);
-                    self.inputs.get(index)
-                }
-                Index::Aux(index) => {
-                    seen(true, index);
-                    self.variables.get(index)
-                }
+                Index::Input(index) => self.inputs.get(index),
+                Index::Aux(index) => self.variables.get(index),
             };
             match value {
                 Some(value) if *coefficient == Scalar::ONE => sum += value,
                 Some(value) => sum += *value * coefficient,
-                None => {}
+                None => known = false,
             }
         }
+        // What is not known yet may be later.
+        if known && combination.as_ref().len() > 1 {
+            self.last = (combination, sum);
+        }
         sum
+    }
+}
+
+fn same(left: &LinearCombination<Scalar>, right: &LinearCombination<Scalar>) -> bool {
+    let (left, right) = (left.as_ref(), right.as_ref());
+    left.len() == right.len()
+        && left.iter().zip(right).all(|(left, right)| {
+            left.0.get_unchecked() == right.0.get_unchecked() && left.1 == right.1
+        })
+}
+
+/// Marks the inputs and variables that stand in a combination with a coefficient that is not zero.
+fn mark_held(
+    combination: &LinearCombination<Scalar>,
+    mut inputs: Option<&mut [bool]>,
+    variables: &mut [bool],
+) {
+    for (variable, coefficient) in combination.as_ref() {
+        if coefficient.is_zero_vartime() {
+            continue;
+        }
+        match (variable.get_unchecked(), &mut inputs) {
+            (Index::Input(index), Some(inputs)) => mark(inputs, index),
+            (Index::Input(_), None) => {}
+            (Index::Aux(index), _) => mark(variables, index),
+        }
     }
 }
 
@@ -117,32 +140,17 @@ impl ConstraintSystem<Scalar> for Assignment {
         LB: FnOnce(LinearCombination<Scalar>) -> LinearCombination<Scalar>,
         LC: FnOnce(LinearCombination<Scalar>) -> LinearCombination<Scalar>,
     {
-        let mut in_a = std::mem::take(&mut self.variables_in_a);
-        let value = self.value(&a(LinearCombination::zero()), |variable, index| {
-            if variable {
-                mark(&mut in_a, index);
-            }
-        });
-        self.variables_in_a = in_a;
+        let a = a(LinearCombination::zero());
+        mark_held(&a, None, &mut self.variables_in_a);
+        let value = self.value(a);
         self.a.push(value);
 
-        let mut inputs = std::mem::take(&mut self.inputs_in_b);
-        let mut variables = std::mem::take(&mut self.variables_in_b);
-        let value = self.value(&b(LinearCombination::zero()), |variable, index| {
-            mark(
-                if variable {
-                    &mut variables
-                } else {
-                    &mut inputs
-                },
-                index,
-            );
-        });
-        self.inputs_in_b = inputs;
-        self.variables_in_b = variables;
+        let b = b(LinearCombination::zero());
+        mark_held(&b, Some(&mut self.inputs_in_b), &mut self.variables_in_b);
+        let value = self.value(b);
         self.b.push(value);
 
-        let value = self.value(&c(LinearCombination::zero()), |_, _| {});
+        let value = self.value(c(LinearCombination::zero()));
         self.c.push(value);
     }
 

@@ -2,11 +2,12 @@
 //! `bellman` makes, byte by byte (tested), in a fraction of the time.
 
 use super::assignment::Assignment;
-use super::multiples::{sum1, sum2};
+use super::multiples::{Bytes, sum1, sum2};
 use super::quotient::quotient;
 use bellman::SynthesisError;
 use bellman::groth16::{Parameters, Proof};
 use blstrs::{Bls12, Scalar};
+use ff::PrimeField;
 use group::Curve;
 use group::prime::PrimeCurveAffine;
 
@@ -31,20 +32,21 @@ pub(crate) fn create_proof<C: bellman::Circuit<Scalar>>(
         variables_in_a,
         inputs_in_b,
         variables_in_b,
+        ..
     } = Assignment::of(circuit)?;
 
     let quotient = quotient(a, b, c)?;
     let in_a = inputs.iter().chain(held(&variables, &variables_in_a));
-    let a = sum1(fit(&parameters.a, in_a.collect())?)?;
+    let a = sum1(fit(&parameters.a, bytes(in_a))?)?;
     let in_b: Vec<&Scalar> = held(&inputs, &inputs_in_b)
         .chain(held(&variables, &variables_in_b))
         .collect();
-    let in_b_times_r: Vec<Scalar> = in_b.iter().map(|value| r * *value).collect();
-    let b = sum2(fit(&parameters.b_g2, in_b)?)?;
+    let in_b_times_r = in_b.iter().map(|value| (r * *value).to_repr()).collect();
+    let b = sum2(fit(&parameters.b_g2, bytes(in_b.into_iter()))?)?;
     // B in G1 stands only in the third point, times r: one sum with the quotient and the variables.
-    let outside = fit(&parameters.h, quotient.iter().collect())?
-        .chain(fit(&parameters.l, variables.iter().collect())?)
-        .chain(fit(&parameters.b_g1, in_b_times_r.iter().collect())?);
+    let outside = fit(&parameters.h, quotient)?
+        .chain(fit(&parameters.l, bytes(variables.iter()))?)
+        .chain(fit(&parameters.b_g1, in_b_times_r)?);
     let outside = sum1(outside)?;
 
     let a = a + key.delta_g1 * r + key.alpha_g1;
@@ -66,11 +68,15 @@ fn held<'a>(values: &'a [Scalar], flags: &'a [bool]) -> impl Iterator<Item = &'a
         .filter_map(|(value, flag)| flag.then_some(value))
 }
 
+fn bytes<'a>(scalars: impl Iterator<Item = &'a Scalar>) -> Vec<Bytes> {
+    scalars.map(Scalar::to_repr).collect()
+}
+
 /// Bases with their scalars; parameters of another circuit have another number of bases.
-fn fit<'a, G>(
-    bases: &'a [G],
-    scalars: Vec<&'a Scalar>,
-) -> Result<impl Iterator<Item = (&'a G, &'a Scalar)>, SynthesisError> {
+fn fit<G>(
+    bases: &[G],
+    scalars: Vec<Bytes>,
+) -> Result<impl Iterator<Item = (&G, Bytes)>, SynthesisError> {
     if bases.len() != scalars.len() {
         let text = format!(
             "the parameters have {} points where the circuit needs {}",

@@ -3,88 +3,311 @@
 //!
 //! Such an addition costs six multiplications of coordinates where one into a projective point
 //! costs eleven. Zeros cost nothing; ones and other short scalars only what their bits ask for.
+//! What adds is behind [`Points`]: in lanes where the processor can, else one by one.
 
 // Indices are those of buckets and points that this module itself has counted.
 #![allow(clippy::indexing_slicing)]
 
+#[cfg(target_arch = "x86_64")]
+use super::ifma::{InLanes, Raw};
+use super::portable::OneByOne;
 use bellman::SynthesisError;
 use blstrs::{G1Affine, G1Projective, G2Affine, G2Projective, Scalar};
-use ff::{Field, PrimeField};
 use group::Group;
 use group::prime::PrimeCurveAffine;
 
+/// A scalar's canonical bytes.
+pub(super) type Bytes = [u8; 32];
+
 /// The sum of `scalar * base` over the list, in G1.
 pub(super) fn sum1<'a>(
-    terms: impl Iterator<Item = (&'a G1Affine, &'a Scalar)>,
+    terms: impl Iterator<Item = (&'a G1Affine, Bytes)>,
 ) -> Result<G1Projective, SynthesisError> {
-    sum_of_multiples(
-        terms,
-        |point| (point.x(), point.y()),
-        |x, y| G1Affine::from_raw_unchecked(x, y, false),
-    )
+    let terms = Terms::of(terms)?;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sum) = in_lanes(&terms) {
+        return Ok(sum);
+    }
+    Ok(one_by_one1(&terms))
 }
 
 /// The same in G2.
 pub(super) fn sum2<'a>(
-    terms: impl Iterator<Item = (&'a G2Affine, &'a Scalar)>,
+    terms: impl Iterator<Item = (&'a G2Affine, Bytes)>,
 ) -> Result<G2Projective, SynthesisError> {
-    sum_of_multiples(
-        terms,
-        |point| (point.x(), point.y()),
-        |x, y| G2Affine::from_raw_unchecked(x, y, false),
-    )
+    let terms = Terms::of(terms)?;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sum) = in_lanes(&terms) {
+        return Ok(sum);
+    }
+    Ok(one_by_one2(&terms))
 }
 
-/// The sum by a group's coordinates, whose type `blstrs` does not name: from a point that is not
-/// the identity, and back.
-fn sum_of_multiples<'a, G, F>(
-    terms: impl Iterator<Item = (&'a G, &'a Scalar)>,
-    coordinates: impl Fn(&G) -> (F, F),
-    at: impl Fn(F, F) -> G,
-) -> Result<G::Curve, SynthesisError>
+/// None where the processor cannot.
+#[cfg(target_arch = "x86_64")]
+fn in_lanes<G, const D: usize>(terms: &Terms<'_, G>) -> Option<G::Curve>
 where
-    G: PrimeCurveAffine<Scalar = Scalar>,
-    F: Field,
+    G: Raw<D> + PrimeCurveAffine<Scalar = Scalar>,
 {
-    let mut points = Vec::new();
-    let mut scalars: Vec<[u8; 32]> = Vec::new();
-    for (base, scalar) in terms {
-        if scalar.is_zero_vartime() {
-            continue;
-        }
-        if base.is_identity().into() {
-            return Err(SynthesisError::UnexpectedIdentity);
-        }
-        let (x, y) = coordinates(base);
-        points.push(Point {
-            x,
-            y,
-            identity: false,
-        });
-        scalars.push(scalar.to_repr());
-    }
-    let width = window_width(points.len());
-    let windows = windows(width);
-    let digits = digits(&scalars, width);
-    drop(scalars);
+    let mut points = InLanes::new(&terms.bases, terms.places())?;
+    Some(terms.sum(&mut points))
+}
 
-    let size = 1 << (width - 1);
-    let mut buckets = vec![Point::IDENTITY; windows * size];
-    let mut additions = Additions::new();
-    let mut scratch = vec![Point::IDENTITY; points.len()];
-    if !points.is_empty() {
-        let digits = digits.chunks_exact(points.len());
-        for (digits, buckets) in digits.zip(buckets.chunks_exact_mut(size)) {
-            fill(&points, digits, buckets, &mut scratch, &mut additions);
-        }
+fn one_by_one1(terms: &Terms<'_, G1Affine>) -> G1Projective {
+    let mut points = OneByOne::new(
+        terms.bases.iter().map(|base| (base.x(), base.y())),
+        terms.places(),
+        |x, y| G1Affine::from_raw_unchecked(x, y, false),
+    );
+    terms.sum(&mut points)
+}
+
+fn one_by_one2(terms: &Terms<'_, G2Affine>) -> G2Projective {
+    let mut points = OneByOne::new(
+        terms.bases.iter().map(|base| (base.x(), base.y())),
+        terms.places(),
+        |x, y| G2Affine::from_raw_unchecked(x, y, false),
+    );
+    terms.sum(&mut points)
+}
+
+/// Where a point lies, and whether it or its opposite is meant.
+#[derive(Clone, Copy)]
+pub(super) struct Place(u32);
+
+impl Place {
+    /// Places are fewer than 2^31: so many points would not fit a machine's memory.
+    #[inline]
+    pub(super) fn new(index: usize, negative: bool) -> Self {
+        #[allow(clippy::cast_possible_truncation)]
+        Self(2 * index as u32 + u32::from(negative))
     }
-    let sums = weigh(&buckets, size, &mut additions, at);
-    Ok(sums
-        .into_iter()
-        .rev()
-        .fold(G::Curve::identity(), |total, sum| {
-            (0..width).fold(total, |total, _| total.double()) + sum
-        }))
+
+    #[inline]
+    fn at(index: usize) -> Self {
+        Self::new(index, false)
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        (self.0 / 2) as usize
+    }
+
+    #[inline]
+    pub(super) fn is_negative(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// Points at numbered places: first the bases, none of which is the identity, then identities.
+///
+/// What is asked for is done at the latest when flushed, each reading before the writing that is
+/// asked for after it. Until then nothing may be read that waits to be written.
+pub(super) trait Points<G: PrimeCurveAffine> {
+    /// Puts the sum of two points at a place. Only a base may be taken negative.
+    fn add(&mut self, left: Place, right: Place, to: usize);
+
+    /// Puts a copy of a point at a place.
+    fn copy(&mut self, from: Place, to: usize);
+
+    /// Does what waits.
+    fn flush(&mut self);
+
+    /// The point at a place.
+    fn at(&self, place: usize) -> G::Curve;
+}
+
+/// What is summed, without scalars that are zero.
+struct Terms<'a, G> {
+    bases: Vec<&'a G>,
+    /// See [`recoded`].
+    scalars: Vec<Words>,
+    /// The bits of a window.
+    width: usize,
+}
+
+impl<'a, G: PrimeCurveAffine<Scalar = Scalar>> Terms<'a, G> {
+    fn of(terms: impl Iterator<Item = (&'a G, Bytes)>) -> Result<Self, SynthesisError> {
+        let (mut bases, mut scalars) = (Vec::new(), Vec::new());
+        for (base, scalar) in terms {
+            if scalar == [0; 32] {
+                continue;
+            }
+            if base.is_identity().into() {
+                return Err(SynthesisError::UnexpectedIdentity);
+            }
+            bases.push(base);
+            scalars.push(words(&scalar));
+        }
+        let width = window_width(bases.len());
+        let halves = halves(width);
+        for scalar in &mut scalars {
+            *scalar = recoded(scalar, &halves);
+        }
+        Ok(Self {
+            bases,
+            scalars,
+            width,
+        })
+    }
+
+    /// How many buckets a window has.
+    fn buckets(&self) -> usize {
+        1 << (self.width - 1)
+    }
+
+    /// The first place of what a window's points are added up in: half of them, and one more for
+    /// each bucket that has an odd number.
+    fn scratch(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// The first place of the buckets.
+    fn first_bucket(&self) -> usize {
+        self.scratch() + self.bases.len().div_ceil(2) + self.buckets()
+    }
+
+    /// The first place of the segments' sums, of which there are two for each.
+    fn first_segment(&self) -> usize {
+        self.first_bucket() + windows(self.width) * self.buckets()
+    }
+
+    /// Into how many segments the buckets of a window are cut.
+    fn segments(&self) -> usize {
+        if self.buckets() >= 64 { 16 } else { 1 }
+    }
+
+    /// How many places are needed beside the bases.
+    fn places(&self) -> usize {
+        self.first_segment() + 2 * windows(self.width) * self.segments() - self.bases.len()
+    }
+
+    /// The sum, made at those places.
+    fn sum(&self, points: &mut impl Points<G>) -> G::Curve {
+        for window in 0..windows(self.width) {
+            self.fill(window, points);
+        }
+        let sums = self.weigh(points);
+        sums.into_iter()
+            .rev()
+            .fold(G::Curve::identity(), |total, sum| {
+                (0..self.width).fold(total, |total, _| total.double()) + sum
+            })
+    }
+
+    /// Puts into each bucket the sum of the points whose digit names it, with their digits' signs.
+    fn fill(&self, window: usize, points: &mut impl Points<G>) {
+        let reading = Digit::new(window, self.width);
+        let mut lengths = vec![0usize; self.buckets()];
+        let mut digits = Vec::with_capacity(self.scalars.len());
+        for scalar in &self.scalars {
+            let digit = reading.of(scalar);
+            digits.push(digit);
+            if digit != 0 {
+                lengths[usize::from(digit.unsigned_abs()) - 1] += 1;
+            }
+        }
+        let mut total = 0;
+        let mut next: Vec<usize> = lengths
+            .iter()
+            .map(|length| {
+                total += length;
+                total - length
+            })
+            .collect();
+        // The points by bucket.
+        let mut order = vec![Place::at(0); total];
+        for (index, digit) in digits.into_iter().enumerate() {
+            if digit != 0 {
+                let place = &mut next[usize::from(digit.unsigned_abs()) - 1];
+                order[*place] = Place::new(index, digit < 0);
+                *place += 1;
+            }
+        }
+        let scratch = self.scratch();
+        halve(&mut lengths, scratch, points, |place| order[place]);
+        while lengths.iter().any(|length| *length > 1) {
+            halve(&mut lengths, scratch, points, |place| {
+                Place::at(scratch + place)
+            });
+        }
+        let mut from = scratch;
+        let first = self.first_bucket() + window * self.buckets();
+        for (bucket, length) in lengths.iter().enumerate() {
+            if *length == 1 {
+                points.copy(Place::at(from), first + bucket);
+                from += 1;
+            }
+        }
+        points.flush();
+    }
+
+    /// For each window the sum of its buckets, the first once, the second twice, and so on.
+    /// Segments of all windows advance together, so that their additions share inversions.
+    fn weigh(&self, points: &mut impl Points<G>) -> Vec<G::Curve> {
+        let segments = self.segments();
+        let length = self.buckets() / segments;
+        let lanes = windows(self.width) * segments;
+        let running = self.first_segment();
+        let weighed = running + lanes;
+        for step in (0..length).rev() {
+            for lane in 0..lanes {
+                // What was running before this step is weighed in it.
+                let (running, weighed) = (running + lane, weighed + lane);
+                points.add(Place::at(weighed), Place::at(running), weighed);
+                let bucket = self.first_bucket() + lane * length + step;
+                points.add(Place::at(running), Place::at(bucket), running);
+            }
+            points.flush();
+        }
+        for lane in 0..lanes {
+            let weighed = weighed + lane;
+            points.add(Place::at(weighed), Place::at(running + lane), weighed);
+        }
+        points.flush();
+        (0..windows(self.width))
+            .map(|window| {
+                let mut sum = G::Curve::identity();
+                // What all buckets of a segment lack: its index times the segments' length.
+                let (mut above, mut lacking) = (G::Curve::identity(), G::Curve::identity());
+                for segment in (0..segments).rev() {
+                    let lane = window * segments + segment;
+                    sum += points.at(weighed + lane);
+                    if segment > 0 {
+                        above += points.at(running + lane);
+                        lacking += above;
+                    }
+                }
+                (0..length.trailing_zeros()).fold(lacking, |lacking, _| lacking.double()) + sum
+            })
+            .collect()
+    }
+}
+
+/// Adds the points of each bucket in pairs. They are read bucket after bucket, and lie so in the
+/// scratch places afterwards; a sum is never written behind what is still to be read, so that
+/// those places may be what is read.
+fn halve<G: PrimeCurveAffine>(
+    lengths: &mut [usize],
+    scratch: usize,
+    points: &mut impl Points<G>,
+    read: impl Fn(usize) -> Place,
+) {
+    let (mut from, mut to) = (0, scratch);
+    for length in lengths {
+        for _ in 0..*length / 2 {
+            points.add(read(from), read(from + 1), to);
+            from += 2;
+            to += 1;
+        }
+        if *length % 2 == 1 {
+            points.copy(read(from), to);
+            from += 1;
+            to += 1;
+        }
+        *length = length.div_ceil(2);
+    }
+    points.flush();
 }
 
 /// The width of windows that costs least for that many points, in multiplications.
@@ -100,301 +323,107 @@ fn windows(width: usize) -> usize {
     256usize.div_ceil(width)
 }
 
-/// The digits of all scalars, the lowest window's first: between -2^(width-1) and 2^(width-1).
-fn digits(scalars: &[[u8; 32]], width: usize) -> Vec<i32> {
-    let count = scalars.len();
-    let mut digits = vec![0; windows(width) * count];
-    let half = 1i32 << (width - 1);
-    for (index, scalar) in scalars.iter().enumerate() {
-        let mut carry = 0;
-        for window in 0..windows(width) {
-            let mut digit = bits(scalar, window * width, width) + carry;
-            carry = i32::from(digit > half);
-            digit -= carry << width;
-            digits[window * count + index] = digit;
-        }
+/// A scalar in words, the lowest first.
+type Words = [u64; 4];
+
+fn words(bytes: &Bytes) -> Words {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+}
+
+/// Half of every window but the highest.
+fn halves(width: usize) -> Words {
+    let mut halves = [0; 4];
+    for window in 1..windows(width) {
+        let bit = window * width - 1;
+        halves[bit / 64] |= 1 << (bit % 64);
     }
-    digits
+    halves
 }
 
-/// Up to 15 bits of a scalar from one on.
-fn bits(scalar: &[u8; 32], first: usize, width: usize) -> i32 {
-    let byte = |index: usize| i32::from(scalar.get(index).copied().unwrap_or(0));
-    let at = first / 8;
-    let three = byte(at) | byte(at + 1) << 8 | byte(at + 2) << 16;
-    (three >> (first % 8)) & ((1 << width) - 1)
+/// The scalar plus the halves: taking a half off each digit again leaves the scalar's signed
+/// digits, with nothing to carry.
+fn recoded(scalar: &Words, halves: &Words) -> Words {
+    let mut carry = false;
+    std::array::from_fn(|i| {
+        let (sum, over) = scalar[i].overflowing_add(halves[i]);
+        let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+        carry = over | over_again;
+        sum
+    })
 }
 
+/// How to read the digit of a window: between -2^(width-1) and 2^(width-1).
 #[derive(Clone, Copy)]
-struct Point<F> {
-    x: F,
-    y: F,
-    identity: bool,
+struct Digit {
+    /// The words of the lowest bit and of the highest, and the lowest bit in its word.
+    low: usize,
+    high: usize,
+    bit: usize,
+    mask: u64,
+    half: i16,
 }
 
-impl<F: Field> Point<F> {
-    const IDENTITY: Self = Self {
-        x: F::ZERO,
-        y: F::ZERO,
-        identity: true,
-    };
-}
-
-/// How many additions share an inversion.
-const BATCH: usize = 512;
-
-/// Affine additions that wait for their inversion.
-struct Additions<F> {
-    waiting: Vec<Addition<F>>,
-    /// The product of the denominators before each.
-    products: Vec<F>,
-}
-
-/// The line through two points, or the tangent of one.
-struct Addition<F> {
-    x: F,
-    y: F,
-    /// The sum of both x.
-    xs: F,
-    numerator: F,
-    denominator: F,
-    to: usize,
-}
-
-impl<F: Field> Additions<F> {
-    fn new() -> Self {
+impl Digit {
+    /// The width is at most 15.
+    fn new(window: usize, width: usize) -> Self {
+        let first = window * width;
         Self {
-            waiting: Vec::with_capacity(BATCH),
-            products: Vec::with_capacity(BATCH),
+            low: first / 64,
+            high: ((first + width - 1) / 64).min(3),
+            bit: first % 64,
+            mask: (1 << width) - 1,
+            half: if window + 1 == windows(width) {
+                0
+            } else {
+                1 << (width - 1)
+            },
         }
     }
 
-    /// Puts the sum of two points at an index, at the latest when flushed.
     #[inline]
-    fn add(&mut self, left: &Point<F>, right: &Point<F>, to: usize, out: &mut [Point<F>]) {
-        if left.identity {
-            out[to] = *right;
-        } else if right.identity {
-            out[to] = *left;
+    fn of(&self, recoded: &Words) -> i16 {
+        let low = recoded[self.low] >> self.bit;
+        let high = recoded[self.high] << 1 << (63 - self.bit);
+        let digit = (if self.low == self.high {
+            low
         } else {
-            self.waiting.push(Addition {
-                x: left.x,
-                y: left.y,
-                xs: left.x + right.x,
-                numerator: right.y - left.y,
-                denominator: right.x - left.x,
-                to,
-            });
-            if self.waiting.len() == BATCH {
-                self.flush(out);
-            }
-        }
+            low | high
+        }) & self.mask;
+        #[allow(clippy::cast_possible_truncation)]
+        let digit = digit as i16;
+        digit - self.half
     }
-
-    /// Does what waits.
-    fn flush(&mut self, out: &mut [Point<F>]) {
-        let inverse: Option<F> = self.product().invert().into();
-        let mut inverse = match inverse {
-            Some(inverse) => inverse,
-            // Points with the same x are among them.
-            None => {
-                self.resolve(out);
-                Option::from(self.product().invert()).unwrap_or(F::ZERO)
-            }
-        };
-        for (addition, product) in self.waiting.iter().zip(&self.products).rev() {
-            let slope = addition.numerator * (inverse * product);
-            inverse *= addition.denominator;
-            let x = slope.square() - addition.xs;
-            out[addition.to] = Point {
-                x,
-                y: slope * (addition.x - x) - addition.y,
-                identity: false,
-            };
-        }
-        self.waiting.clear();
-    }
-
-    /// The product of all denominators; keeps those on the way.
-    fn product(&mut self) -> F {
-        self.products.clear();
-        let mut product = F::ONE;
-        for addition in &self.waiting {
-            self.products.push(product);
-            product *= addition.denominator;
-        }
-        product
-    }
-
-    /// Makes tangents of the points that are to be doubled, and takes out opposite ones.
-    fn resolve(&mut self, out: &mut [Point<F>]) {
-        self.waiting.retain_mut(|addition| {
-            if !addition.denominator.is_zero_vartime() {
-                return true;
-            }
-            // No point of the groups has order two: y is not zero where both are the same.
-            if addition.numerator.is_zero_vartime() {
-                let square = addition.x.square();
-                addition.numerator = square.double() + square;
-                addition.denominator = addition.y.double();
-                return true;
-            }
-            out[addition.to] = Point::IDENTITY;
-            false
-        });
-    }
-}
-
-/// Puts into each bucket the sum of the points whose digit names it, with their digits' signs.
-fn fill<F: Field>(
-    points: &[Point<F>],
-    digits: &[i32],
-    buckets: &mut [Point<F>],
-    sums: &mut [Point<F>],
-    additions: &mut Additions<F>,
-) {
-    let mut lengths = vec![0usize; buckets.len()];
-    for digit in digits {
-        if *digit != 0 {
-            lengths[digit.unsigned_abs() as usize - 1] += 1;
-        }
-    }
-    let mut total = 0;
-    let mut next: Vec<usize> = lengths
-        .iter()
-        .map(|length| {
-            total += length;
-            total - length
-        })
-        .collect();
-    // The points' indices by bucket, doubled, and one more where the sign is minus.
-    let mut order = vec![0usize; total];
-    for (index, digit) in digits.iter().enumerate() {
-        if *digit != 0 {
-            let place = &mut next[digit.unsigned_abs() as usize - 1];
-            order[*place] = 2 * index + usize::from(*digit < 0);
-            *place += 1;
-        }
-    }
-    halve(&mut lengths, sums, additions, |_, place| {
-        let signed = order[place];
-        let mut point = points[signed / 2];
-        if signed % 2 == 1 {
-            point.y = -point.y;
-        }
-        point
-    });
-    while lengths.iter().any(|length| *length > 1) {
-        halve(&mut lengths, sums, additions, |sums, place| sums[place]);
-    }
-    let mut place = 0;
-    for (bucket, length) in buckets.iter_mut().zip(&lengths) {
-        if *length == 1 {
-            *bucket = sums[place];
-            place += 1;
-        }
-    }
-}
-
-/// Adds the points of each bucket in pairs. The points lie bucket after bucket, before and after;
-/// a sum is never written behind what is still to be read, so both may be the same memory.
-fn halve<F: Field>(
-    lengths: &mut [usize],
-    sums: &mut [Point<F>],
-    additions: &mut Additions<F>,
-    read: impl Fn(&[Point<F>], usize) -> Point<F>,
-) {
-    let (mut from, mut to) = (0, 0);
-    for length in lengths {
-        for _ in 0..*length / 2 {
-            let (left, right) = (read(sums, from), read(sums, from + 1));
-            additions.add(&left, &right, to, sums);
-            from += 2;
-            to += 1;
-        }
-        if *length % 2 == 1 {
-            sums[to] = read(sums, from);
-            from += 1;
-            to += 1;
-        }
-        *length = length.div_ceil(2);
-    }
-    additions.flush(sums);
-}
-
-/// For each window the sum of its buckets, the first once, the second twice, and so on. Segments
-/// of all windows advance together, so that their additions share inversions.
-fn weigh<G, F>(
-    buckets: &[Point<F>],
-    size: usize,
-    additions: &mut Additions<F>,
-    at: impl Fn(F, F) -> G,
-) -> Vec<G::Curve>
-where
-    G: PrimeCurveAffine<Scalar = Scalar>,
-    F: Field,
-{
-    let to_curve = |point: &Point<F>| {
-        if point.identity {
-            G::Curve::identity()
-        } else {
-            at(point.x, point.y).to_curve()
-        }
-    };
-    let segments = if size >= 64 { 16 } else { 1 };
-    let length = size / segments;
-    let lanes = buckets.len() / length;
-    let mut running = vec![Point::IDENTITY; lanes];
-    let mut weighed = vec![Point::IDENTITY; lanes];
-    for step in (0..length).rev() {
-        for lane in 0..lanes {
-            let sum = running[lane];
-            additions.add(&sum, &buckets[lane * length + step], lane, &mut running);
-        }
-        additions.flush(&mut running);
-        for (lane, running) in running.iter().enumerate() {
-            let sum = weighed[lane];
-            additions.add(&sum, running, lane, &mut weighed);
-        }
-        additions.flush(&mut weighed);
-    }
-    running
-        .chunks_exact(segments)
-        .zip(weighed.chunks_exact(segments))
-        .map(|(running, weighed)| {
-            let mut sum = G::Curve::identity();
-            // What all buckets of a segment lack: its index times the segments' length.
-            let (mut above, mut lacking) = (G::Curve::identity(), G::Curve::identity());
-            for (index, running) in running.iter().enumerate().rev() {
-                if index > 0 {
-                    above += to_curve(running);
-                    lacking += above;
-                }
-            }
-            for weighed in weighed {
-                sum += to_curve(weighed);
-            }
-            (0..length.trailing_zeros()).fold(lacking, |lacking, _| lacking.double()) + sum
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use ff::{Field, PrimeField};
     use group::Curve;
     use rand::{Rng, SeedableRng};
 
     /// A sum of the module, for either group.
     type Sum<G> = fn(&[G], &[Scalar]) -> <G as PrimeCurveAffine>::Curve;
 
+    fn terms<'a, G>(bases: &'a [G], scalars: &[Scalar]) -> impl Iterator<Item = (&'a G, Bytes)> {
+        bases.iter().zip(scalars.iter().map(Scalar::to_repr))
+    }
+
+    /// As the processor can, and without lanes: both must be the same.
     fn in_g1(bases: &[G1Affine], scalars: &[Scalar]) -> G1Projective {
-        sum1(bases.iter().zip(scalars)).unwrap()
+        let sum = sum1(terms(bases, scalars)).unwrap();
+        let plain = one_by_one1(&Terms::of(terms(bases, scalars)).unwrap());
+        assert!(sum == plain, "{} terms", bases.len());
+        sum
     }
 
     fn in_g2(bases: &[G2Affine], scalars: &[Scalar]) -> G2Projective {
-        sum2(bases.iter().zip(scalars)).unwrap()
+        let sum = sum2(terms(bases, scalars)).unwrap();
+        let plain = one_by_one2(&Terms::of(terms(bases, scalars)).unwrap());
+        assert!(sum == plain, "{} terms", bases.len());
+        sum
     }
 
     fn assert_sum<G: PrimeCurveAffine<Scalar = Scalar>>(
@@ -459,14 +488,40 @@ mod tests {
         }
     }
 
+    /// Sums of few different points, so that they meet again and cancel in every round.
+    fn check_few<G: PrimeCurveAffine<Scalar = Scalar>>(sum: Sum<G>, seed: u64, counts: &[usize]) {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
+        for count in counts {
+            let few: Vec<G> = [1u64, 2, 3, 5]
+                .into_iter()
+                .map(|factor| (G::generator() * Scalar::from(factor)).to_affine())
+                .flat_map(|point| [point, -point])
+                .collect();
+            let (bases, scalars): (Vec<G>, Vec<Scalar>) = (0..*count)
+                .map(|_| {
+                    let size = Scalar::from(u64::from(rng.r#gen::<u8>() % 8));
+                    let scalar = if rng.r#gen() { size } else { -size };
+                    (few[rng.r#gen::<usize>() % few.len()], scalar)
+                })
+                .unzip();
+            assert_sum(sum, &bases, &scalars);
+        }
+    }
+
+    #[test]
+    fn few_points_with_small_scalars_are_summed_in_both_groups() {
+        check_few(in_g1, 4, &[2, 3, 4, 8, 9, 16, 17, 100, 600, 2000]);
+        check_few(in_g2, 5, &[2, 3, 9, 17, 100, 600]);
+    }
+
     #[test]
     fn a_base_that_is_the_identity_is_refused_unless_its_scalar_is_zero() {
         let base = G1Affine::identity();
         assert!(matches!(
-            sum1([(&base, &Scalar::ONE)].into_iter()),
+            sum1([(&base, Scalar::ONE.to_repr())].into_iter()),
             Err(SynthesisError::UnexpectedIdentity)
         ));
-        let sum = sum1([(&base, &Scalar::ZERO)].into_iter()).unwrap();
+        let sum = sum1([(&base, [0; 32])].into_iter()).unwrap();
         assert!(bool::from(sum.is_identity()));
     }
 
@@ -478,21 +533,18 @@ mod tests {
             -Scalar::ONE,
             -Scalar::from(12_345),
         ];
-        let bytes: Vec<[u8; 32]> = scalars.iter().map(|scalar| scalar.to_repr()).collect();
         for width in 3..=15 {
-            let digits = digits(&bytes, width);
-            for (index, scalar) in scalars.iter().enumerate() {
-                let made =
-                    digits
-                        .chunks_exact(scalars.len())
-                        .rev()
-                        .fold(Scalar::ZERO, |made, digits| {
-                            let digit = digits[index];
-                            assert!(digit.unsigned_abs() <= 1 << (width - 1));
-                            let size = Scalar::from(u64::from(digit.unsigned_abs()));
-                            made * Scalar::from(1 << width) + if digit < 0 { -size } else { size }
-                        });
-                assert_eq!(made, *scalar, "width {width}");
+            for scalar in scalars {
+                let recoded = recoded(&words(&scalar.to_repr()), &halves(width));
+                let made = (0..windows(width))
+                    .rev()
+                    .fold(Scalar::ZERO, |made, window| {
+                        let digit = Digit::new(window, width).of(&recoded);
+                        assert!(digit.unsigned_abs() <= 1 << (width - 1));
+                        let size = Scalar::from(u64::from(digit.unsigned_abs()));
+                        made * Scalar::from(1 << width) + if digit < 0 { -size } else { size }
+                    });
+                assert_eq!(made, scalar, "width {width}");
             }
         }
     }

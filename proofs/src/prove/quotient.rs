@@ -4,23 +4,62 @@
 //! so, which spares every permutation but the last. `C` never leaves the coefficients: on the
 //! coset `Z` is constant, so that dividing is linear, and six transforms suffice instead of seven.
 
+#[cfg(target_arch = "x86_64")]
+use super::ifma::Sides;
+use super::multiples::Bytes;
 use bellman::SynthesisError;
 use blstrs::Scalar;
 use ff::{Field, PrimeField};
 
 /// The coefficients of the quotient, all but the highest, which is zero for what holds.
 pub(super) fn quotient(
+    a: Vec<Scalar>,
+    b: Vec<Scalar>,
+    c: Vec<Scalar>,
+) -> Result<Vec<Bytes>, SynthesisError> {
+    let size = a.len().next_power_of_two();
+    #[cfg(target_arch = "x86_64")]
+    if let Some(mut quotient) = in_lanes(size, &a, &b, &c)? {
+        quotient.truncate(size - 1);
+        return Ok(quotient);
+    }
+    one_by_one(size, a, b, c)
+}
+
+/// None where the processor cannot, or the domain is too small to fill the lanes.
+#[cfg(target_arch = "x86_64")]
+fn in_lanes(
+    size: usize,
+    a: &[Scalar],
+    b: &[Scalar],
+    c: &[Scalar],
+) -> Result<Option<Vec<Bytes>>, SynthesisError> {
+    let root = root(size)?;
+    let (per_size, divisor) = divisors(size)?;
+    let shift = Scalar::MULTIPLICATIVE_GENERATOR;
+    Ok(super::ifma::quotient(&Sides {
+        size,
+        a,
+        b,
+        c,
+        root,
+        inverse_root: inverse(root)?,
+        shift,
+        inverse_shift: inverse(shift)?,
+        per_size,
+        divisor,
+    }))
+}
+
+fn one_by_one(
+    size: usize,
     mut a: Vec<Scalar>,
     mut b: Vec<Scalar>,
     mut c: Vec<Scalar>,
-) -> Result<Vec<Scalar>, SynthesisError> {
-    let domain = Domain::over(a.len())?;
-    let size = domain.size;
+) -> Result<Vec<Bytes>, SynthesisError> {
+    let domain = Domain::of(size)?;
+    let (per_size, divisor) = divisors(size)?;
     let generator = Scalar::MULTIPLICATIVE_GENERATOR;
-    let vanishing = generator.pow_vartime([size as u64]) - Scalar::ONE;
-    let per_size = inverse(Scalar::from(size as u64))?;
-    let divisor = inverse(vanishing)? * per_size;
-
     let shift = domain.powers(generator, per_size);
     for values in [&mut a, &mut b] {
         values.resize(size, Scalar::ZERO);
@@ -41,8 +80,26 @@ pub(super) fn quotient(
         *product = *product * power - *c * divisor;
     }
     Ok((0..size - 1)
-        .filter_map(|index| a.get(domain.reversed(index)).copied())
+        .filter_map(|index| a.get(domain.reversed(index)))
+        .map(Scalar::to_repr)
         .collect())
+}
+
+/// The root of unity of a power of two.
+fn root(size: usize) -> Result<Scalar, SynthesisError> {
+    let exponent = size.trailing_zeros();
+    // The same bound as `bellman`'s.
+    if exponent >= Scalar::S {
+        return Err(SynthesisError::PolynomialDegreeTooLarge);
+    }
+    Ok((exponent..Scalar::S).fold(Scalar::ROOT_OF_UNITY, |root, _| root.square()))
+}
+
+/// 1 / size, and that by the value of Z on the coset.
+fn divisors(size: usize) -> Result<(Scalar, Scalar), SynthesisError> {
+    let vanishing = Scalar::MULTIPLICATIVE_GENERATOR.pow_vartime([size as u64]) - Scalar::ONE;
+    let per_size = inverse(Scalar::from(size as u64))?;
+    Ok((per_size, inverse(vanishing)? * per_size))
 }
 
 fn inverse(scalar: Scalar) -> Result<Scalar, SynthesisError> {
@@ -59,15 +116,9 @@ struct Domain {
 }
 
 impl Domain {
-    /// The smallest domain of at least that many values.
-    fn over(count: usize) -> Result<Self, SynthesisError> {
-        let size = count.next_power_of_two();
+    fn of(size: usize) -> Result<Self, SynthesisError> {
+        let root = root(size)?;
         let exponent = size.trailing_zeros();
-        // The same bound as `bellman`'s.
-        if exponent >= Scalar::S {
-            return Err(SynthesisError::PolynomialDegreeTooLarge);
-        }
-        let root = (exponent..Scalar::S).fold(Scalar::ROOT_OF_UNITY, |root, _| root.square());
         Ok(Self {
             size,
             roots: levels(root, exponent),
@@ -133,4 +184,41 @@ fn levels(root: Scalar, exponent: u32) -> Vec<Vec<Scalar>> {
     }
     levels.reverse();
     levels
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn the_quotient_in_lanes_is_that_of_single_butterflies() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+        for exponent in 6..=11 {
+            let size = 1usize << exponent;
+            let mut side = |count: usize| -> Vec<Scalar> {
+                (0..count)
+                    .map(|_| match rng.r#gen::<u8>() % 5 {
+                        0 => Scalar::ZERO,
+                        1 => Scalar::ONE,
+                        2 => -Scalar::ONE,
+                        _ => Scalar::random(&mut rng),
+                    })
+                    .collect()
+            };
+            for [a, b, c] in [
+                [side(size), side(size), side(size)],
+                [side(size - 3), side(size - 3), side(size - 3)],
+                [-Scalar::ONE; 3].map(|most| vec![most; size]),
+                [Scalar::ONE; 3].map(|one| vec![one; size]),
+            ] {
+                let Some(mut quotient) = in_lanes(size, &a, &b, &c).unwrap() else {
+                    return;
+                };
+                quotient.truncate(size - 1);
+                assert!(quotient == one_by_one(size, a, b, c).unwrap(), "{size}");
+            }
+        }
+    }
 }
