@@ -10,6 +10,9 @@ use holdfast_proofs::challenge::{embed_rho, seal_challenges, spacetime_challenge
 use holdfast_proofs::circuit::shape;
 use holdfast_proofs::embed::GroupData;
 use holdfast_proofs::keys::VerifyingKeys;
+use holdfast_proofs::measure::{
+    Figure, core_seconds, machine, peak_mib, reset_peak, thread_seconds,
+};
 use holdfast_proofs::node::Node;
 use holdfast_proofs::params::Parameters;
 use holdfast_proofs::piece::PieceRoots;
@@ -40,21 +43,21 @@ const BATCH: usize = 48;
 
 /// The rows as they are measured.
 struct Figures {
-    rows: Vec<serde_json::Value>,
+    rows: Vec<Figure>,
     machine: String,
 }
 
 impl Figures {
     fn row(&mut self, name: &str, value: f64, unit: &str, conditions: &str) {
         eprintln!("{name}: {value:.3} {unit}");
-        let conditions = format!("{conditions}; {}", self.machine);
-        self.rows.push(serde_json::json!({
-            "name": name, "value": value, "unit": unit, "conditions": conditions,
-        }));
+        self.rows.push(Figure {
+            name: name.into(),
+            value,
+            unit: unit.into(),
+            conditions: format!("{conditions}; {}", self.machine),
+        });
     }
-}
 
-impl Figures {
     /// The rows that another process of this program measures without the lanes' kernel, where
     /// this one has it.
     fn scalar_rows(&mut self, what: &str) -> Result<(), Box<dyn Error>> {
@@ -66,49 +69,11 @@ impl Figures {
             .env("HOLDFAST_SIMD", "off")
             .stderr(std::process::Stdio::inherit())
             .output()?;
-        let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
-        let scalar = |row: &serde_json::Value| row["name"] == "piece_roots_scalar_mib_s";
+        let rows: Vec<Figure> = serde_json::from_slice(&output.stdout)?;
+        let scalar = |row: &Figure| row.name == "piece_roots_scalar_mib_s";
         self.rows.extend(rows.into_iter().filter(scalar));
         Ok(())
     }
-}
-
-/// Processor seconds of this process so far, all threads.
-fn core_seconds() -> Result<f64, Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("no process name")?;
-    // User and system time are the 12th and 13th fields after the name, in hundredths.
-    let ticks: Vec<u64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
-}
-
-/// The process's largest resident size since the last reset, in MiB.
-fn peak_mib() -> Result<f64, Box<dyn Error>> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .ok_or("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
-}
-
-fn reset_peak() -> Result<(), Box<dyn Error>> {
-    Ok(std::fs::write("/proc/self/clear_refs", "5")?)
-}
-
-/// Seconds that this thread was on a processor so far, or of the clock where the system does not
-/// count them: what others do on the machine is left out.
-fn thread_seconds(since: Instant) -> f64 {
-    std::fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
-        .map_or_else(|| since.elapsed().as_secs_f64(), |ns| ns as f64 / 1e9)
 }
 
 /// Microseconds that one of `count` calls takes, the best of three rounds.
@@ -269,14 +234,9 @@ fn verifying(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut figures = Figures {
         rows: Vec::new(),
-        machine: format!(
-            "{} processors, load {} at the start",
-            std::thread::available_parallelism()?,
-            load.split(' ').next().unwrap_or("unknown")
-        ),
+        machine: machine(),
     };
     hashes(&mut figures);
     pieces(&mut figures)?;

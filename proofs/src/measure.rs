@@ -1,11 +1,11 @@
 //! What this process costs: processor time and memory, for figures.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::time::Instant;
 
 /// One row of measured figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// What was measured.
     pub name: String,

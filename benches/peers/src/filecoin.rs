@@ -1,11 +1,12 @@
 //! Filecoin's seal as `storage-proofs-porep` does it on processors: labels (its pre-commit phase 1),
 //! then columns and trees (phase 2).
 
-use crate::measure::{Failure, core_seconds};
+use crate::measure::Failure;
 use crate::sealing::Cost;
 use filecoin_hashers::poseidon::PoseidonHasher;
 use filecoin_hashers::sha256::Sha256Hasher;
 use generic_array::typenum::{U0, U8};
+use holdfast_proofs::measure::core_seconds;
 use merkletree::store::StoreConfig;
 use std::fs::{File, create_dir};
 use std::path::Path;

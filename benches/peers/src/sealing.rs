@@ -1,7 +1,8 @@
 //! Sealing a sector of 8 MiB: ours against Filecoin's.
 
 use crate::filecoin;
-use crate::measure::{Failure, Figures, core_seconds};
+use crate::measure::{Failure, Figures};
+use holdfast_proofs::measure::core_seconds;
 use holdfast_proofs::poseidon2::lanes::kernel;
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::sector::{LAYERS, SectorClass};
