@@ -3,10 +3,12 @@
 
 mod field;
 mod points;
+mod raw;
 mod registers;
 mod transform;
 
-pub(super) use points::{InLanes, Raw};
+pub(super) use points::InLanes;
+pub(super) use raw::Raw;
 pub(super) use transform::{Sides, quotient};
 
 use std::sync::OnceLock;

@@ -14,12 +14,10 @@ use super::field::{
     Lanes, Modulus, blended, broadcast, carried, gathered8, limbs, minus, montgomery, plus,
     product, reduced, scattered, squared, times, words, zeros,
 };
+use super::raw::{Raw, inverse};
 use super::registers::{prefetch, store, transposed};
 use crate::prove::multiples::{Place, Points};
-use blstrs::{G1Affine, G2Affine};
-use ff::Field;
 use group::Group;
-use group::prime::PrimeCurveAffine;
 use std::arch::x86_64::*;
 
 /// The base field, in which `blst` has R = 2^384.
@@ -35,54 +33,6 @@ const ONE: [u64; 8] = BASE.power_of_two(416);
 /// What a number with R = 2^384 is multiplied by to have R = 2^416; one R is divided off.
 const FROM_BLST: [u64; 8] = BASE.power_of_two(448);
 const TO_BLST: [u64; 8] = BASE.power_of_two(384);
-
-/// A point's coordinates as `blst` keeps them.
-pub(in crate::prove) trait Raw<const D: usize>: PrimeCurveAffine {
-    fn raw(&self) -> [[[u64; 6]; D]; 2];
-    fn from_raw(coordinates: [[[u64; 6]; D]; 2]) -> Self;
-}
-
-impl Raw<1> for G1Affine {
-    fn raw(&self) -> [[[u64; 6]; 1]; 2] {
-        let point = self.as_ref();
-        [[point.x.l], [point.y.l]]
-    }
-
-    fn from_raw([[x], [y]]: [[[u64; 6]; 1]; 2]) -> Self {
-        let mut point = Self::identity();
-        let raw = point.as_mut();
-        (raw.x.l, raw.y.l) = (x, y);
-        point
-    }
-}
-
-impl Raw<2> for G2Affine {
-    fn raw(&self) -> [[[u64; 6]; 2]; 2] {
-        let point = self.as_ref();
-        [
-            point.x.fp.map(|number| number.l),
-            point.y.fp.map(|number| number.l),
-        ]
-    }
-
-    fn from_raw([x, y]: [[[u64; 6]; 2]; 2]) -> Self {
-        let mut point = Self::identity();
-        let raw = point.as_mut();
-        for i in 0..2 {
-            raw.x.fp[i].l = x[i];
-            raw.y.fp[i].l = y[i];
-        }
-        point
-    }
-}
-
-/// The inverse of a number as `blst` keeps it, by the field of its points' coordinates.
-fn inverse(number: [u64; 6]) -> Option<[u64; 6]> {
-    let number = G1Affine::from_raw([[number], [[0; 6]]]).x();
-    let inverse = Option::from(number.invert())?;
-    let [[inverse], _] = G1Affine::from_raw_unchecked(inverse, number, false).raw();
-    Some(inverse)
-}
 
 /// A point in memory; the identity has nothing but zeros, as no other point of the groups has.
 #[repr(C, align(64))]

@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::prove::ifma::field::gathered;
+use blstrs::{G1Affine, G2Affine};
+use ff::Field;
 use group::Curve;
+use group::prime::PrimeCurveAffine;
 use proptest::prelude::*;
 use std::array::from_fn;
 
