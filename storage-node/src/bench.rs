@@ -10,7 +10,7 @@ use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::measure::{Figure, core_seconds, machine, peak_mib, reset_peak};
 use holdfast_proofs::node::Node;
 use holdfast_proofs::params::{Parameters, ParametersProgress, ensure};
-use holdfast_proofs::piece::packing::pack;
+use holdfast_proofs::piece::pack;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
 use holdfast_proofs::prove::{Workers, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};

@@ -108,7 +108,7 @@ fn digest_of(path: &Path) -> io::Result<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::params::Parameters;
     use crate::proof::CircuitId;

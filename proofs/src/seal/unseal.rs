@@ -19,6 +19,9 @@ use crate::sealed::{FolderLock, Sealed};
 use crate::sector::{Group, LAYERS};
 use std::path::Path;
 
+/// Takes the plain nodes of a group.
+pub type Give<'a> = dyn FnMut(Group, &[Node]) -> Result<(), SealError> + 'a;
+
 /// Regenerates the keys of `sealed` in the folder `dir`, of its own, and gives the plain nodes of
 /// every group that holds data, one after the other, each checked against its data root: the roots
 /// of the group's pieces hash to it. What is left in `dir` is one layer, for whoever unseals again.
@@ -30,7 +33,7 @@ pub fn unseal(
     sealed: &Sealed,
     dir: &Path,
     progress: &mut dyn FnMut(SealProgress),
-    give: &mut dyn FnMut(Group, &[Node]) -> Result<(), SealError>,
+    give: &mut Give<'_>,
 ) -> Result<(), SealError> {
     create_folder(dir, COMMON_MODE).map_err(|source| SealError::Io {
         doing: "create",

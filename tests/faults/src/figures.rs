@@ -17,5 +17,5 @@ pub fn record(name: &str, value: f64, unit: &str, conditions: &str) {
     };
     std::fs::create_dir_all(&folder).unwrap();
     let row = json!({ "name": name, "value": value, "unit": unit, "conditions": conditions });
-    std::fs::write(folder.join(format!("{name}.json")), row.to_string()).unwrap();
+    std::fs::write(folder.join(format!("{name}.json")), format!("{row}\n")).unwrap();
 }

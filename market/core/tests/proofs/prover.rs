@@ -12,7 +12,7 @@ use holdfast_proofs::node::Node;
 use holdfast_proofs::params::{Parameters, ensure};
 use holdfast_proofs::piece::{PieceRoots, PieceShape, pack};
 use holdfast_proofs::proof::{Circuit, CircuitId, ProofBytes};
-use holdfast_proofs::prove::{prove_embed, prove_seal, prove_spacetime};
+use holdfast_proofs::prove::{Workers, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::{SealCommitment, seal};
 use holdfast_proofs::sealed::Sealed;
@@ -101,12 +101,12 @@ impl Prover {
 
     pub fn prove_seal(&mut self, sealed: &Sealed, statement: &SealStatement) -> Vec<ProofBytes> {
         let parameters = self.load(Circuit::Seal);
-        prove_seal(&parameters, sealed, statement, &mut self.rng).unwrap()
+        prove_seal(&Workers::one(&parameters), sealed, statement, &mut self.rng).unwrap()
     }
 
     pub fn prove_embed(&mut self, sealed: &Sealed, statement: &EmbedStatement) -> Vec<ProofBytes> {
         let parameters = self.load(Circuit::Embed);
-        prove_embed(&parameters, sealed, statement, &mut self.rng).unwrap()
+        prove_embed(&Workers::one(&parameters), sealed, statement, &mut self.rng).unwrap()
     }
 
     pub fn prove_spacetime(
@@ -115,7 +115,8 @@ impl Prover {
         statement: &SpacetimeStatement,
     ) -> ProofBytes {
         let parameters = self.load(Circuit::Spacetime);
-        let proofs = prove_spacetime(&parameters, sealed, statement, &mut self.rng).unwrap();
+        let proofs =
+            prove_spacetime(&Workers::one(&parameters), sealed, statement, &mut self.rng).unwrap();
         assert_eq!(proofs.len(), 1);
         proofs[0]
     }
