@@ -15,6 +15,7 @@ mod manifest;
 mod tree_file;
 
 pub(crate) use lock::FolderLock;
+pub use manifest::VERSION;
 pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 

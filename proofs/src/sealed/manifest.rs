@@ -19,7 +19,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The layout that this code writes and reads.
-const VERSION: u32 = 2;
+pub const VERSION: u32 = 2;
 
 /// More than any manifest has: 64 groups, each with a few roots.
 const LONGEST: u64 = 256 << 10;

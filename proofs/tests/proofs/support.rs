@@ -100,7 +100,8 @@ fn prove() -> Proven {
     let lock = fs::File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     let replica = ReplicaId::derive(&SEED);
-    let kept = folder.join(format!("sector-{}", replica.0));
+    let layout = holdfast_proofs::sealed::VERSION;
+    let kept = folder.join(format!("sector-{layout}-{}", replica.0));
     let threads = NonZeroUsize::new(2).unwrap();
     let commitment = seal(&kept, CLASS, replica, threads, &mut |_| {}).unwrap();
     let work = folder.join("work");

@@ -81,11 +81,11 @@ impl Prover {
             ticket: *chain.beacon(ticket).as_bytes(),
         });
         let prefix = format!("sector-{number}-");
-        let name = format!("{prefix}{}", replica.0);
+        let name = format!("{prefix}{}-{}", holdfast_proofs::sealed::VERSION, replica.0);
         for entry in fs::read_dir(&self.folder).unwrap() {
             let entry = entry.unwrap();
             let found = entry.file_name().into_string().unwrap();
-            // Of another network: its parameters were made anew since.
+            // Of another network, whose parameters were made anew since, or of another layout.
             if found.starts_with(&prefix) && found != name {
                 fs::remove_dir_all(entry.path()).unwrap();
             }
