@@ -211,10 +211,33 @@ fn parameters_are_listed_from_their_folder() {
         stdout(&output)
     };
     assert!(list(&[]).contains("No parameters"));
-    std::fs::write(folder.path().join("seal-8MiB-2.v1.params"), vec![0; 2048]).unwrap();
-    assert!(list(&[]).contains("seal-8MiB-2.v1.params  2.0 KiB"));
+    let (params, key) = (vec![0; 2048], b"key".to_vec());
+    let [params_digest, key_digest] =
+        [&params, &key].map(|bytes| blake3::hash(bytes).to_hex().to_string());
+    let digest = format!("seal-8MiB-2 v1\nparams {params_digest}\nkey {key_digest}\n");
+    let write = |end: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(format!("seal-8MiB-2.v1.{end}")), bytes).unwrap();
+    };
+    write("params", &params);
+    write("key", &key);
+    write("digest", digest.as_bytes());
+    let text = list(&[]);
+    let row = text
+        .lines()
+        .find(|line| line.starts_with("seal-8MiB-2 "))
+        .unwrap();
+    for part in ["2.0 KiB", &params_digest[..16], &key_digest[..16], "whole"] {
+        assert!(row.contains(part), "{row}");
+    }
+    // A file is another than was noted: said, and not passed over.
+    write("key", b"kex");
     let object: Value = serde_json::from_str(&list(&["--json"])).unwrap();
-    assert_eq!(object["files"][0]["bytes"], 2048);
+    let listed = &object["circuits"][0];
+    assert_eq!(
+        (&listed["bytes"], &listed["state"]),
+        (&2048.into(), &"damaged".into())
+    );
+    assert_eq!(listed["parameters"], params_digest);
 }
 
 #[test]
