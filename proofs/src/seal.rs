@@ -289,20 +289,32 @@ fn make_layers(
     Ok(previous)
 }
 
-/// Memory for two layers, where the system has it: what it only promises would be taken from
+/// Whether the system has the memory that sealing takes: what it only promises would be taken from
 /// somebody, perhaps from this process, hours later.
-fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
-    let needed = Needs::of(class).memory;
+///
+/// # Errors
+/// [`SealError::Memory`], with what is needed and what there is.
+pub fn check_memory(class: SectorClass) -> Result<(), SealError> {
     let available = crate::measure::memory_available().unwrap_or(u64::MAX);
-    let memory = || SealError::Memory {
-        class,
-        needed,
-        available,
-    };
-    let rows = usize::try_from(class.lane_nodes()).map_err(|_| memory())?;
-    if available < needed {
-        return Err(memory());
+    match Needs::of(class).memory > available {
+        true => Err(no_memory(class, available)),
+        false => Ok(()),
     }
+}
+
+fn no_memory(class: SectorClass, available: u64) -> SealError {
+    SealError::Memory {
+        class,
+        needed: Needs::of(class).memory,
+        available,
+    }
+}
+
+/// Memory for two layers.
+fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
+    check_memory(class)?;
+    let memory = || no_memory(class, crate::measure::memory_available().unwrap_or(0));
+    let rows = usize::try_from(class.lane_nodes()).map_err(|_| memory())?;
     let mut layers = (Vec::new(), Vec::new());
     layers.0.try_reserve_exact(rows).map_err(|_| memory())?;
     layers.1.try_reserve_exact(rows).map_err(|_| memory())?;

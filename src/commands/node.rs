@@ -72,8 +72,8 @@ enum NodeCommand {
         /// Challenges of the seal and of the embed; the main network asks for 176.
         #[arg(long, default_value_t = 176, value_parser = clap::value_parser!(u32).range(1..=1024))]
         challenges: u32,
-        /// A folder for the sector, removed at the end; an interrupted run goes on in it
-        /// [default: bench-CLASS in ~/.cache/holdfast].
+        /// Where a folder for the sector is made, and removed at the end; an interrupted run goes on
+        /// in it [default: ~/.cache/holdfast].
         #[arg(long)]
         folder: Option<PathBuf>,
     },
@@ -157,10 +157,7 @@ fn bench(
 ) -> Result<(), CommandError> {
     let parameters = holdfast_testnet::parameters_folder()
         .map_err(|error| CommandError::failed(error.to_string(), error.next()))?;
-    let beside = || {
-        let cache = parameters.parent().unwrap_or(&parameters);
-        cache.join(format!("bench-{class}"))
-    };
+    let beside = || parameters.parent().unwrap_or(&parameters).to_owned();
     let config = BenchConfig {
         class,
         folder: folder.unwrap_or_else(beside),

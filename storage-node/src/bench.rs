@@ -14,7 +14,7 @@ use holdfast_proofs::piece::pack;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
 use holdfast_proofs::prove::{Workers, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
-use holdfast_proofs::seal::{Needs, seal, unseal};
+use holdfast_proofs::seal::{Needs, check_memory, seal, unseal};
 use holdfast_proofs::sealed::Sealed;
 use holdfast_proofs::sector::{Group, LAYERS, Position, SectorClass};
 use holdfast_proofs::statement::{
@@ -33,7 +33,7 @@ use std::time::Instant;
 pub struct BenchConfig {
     /// The sector's class.
     pub class: SectorClass,
-    /// An empty or new folder for the sector; an interrupted run goes on in it.
+    /// Where the sector's own folder is made, and removed at the end; an interrupted run goes on in it.
     pub folder: PathBuf,
     /// Where the proving parameters are, or are made.
     pub parameters: PathBuf,
@@ -100,6 +100,14 @@ pub fn bench(
     config: &BenchConfig,
     show: &(dyn Fn(BenchStage) + Sync),
 ) -> Result<BenchReport, NodeError> {
+    // Nothing else that lies in the folder given is ever touched.
+    let config = &BenchConfig {
+        folder: config
+            .folder
+            .join(format!("holdfast-bench-{}", config.class)),
+        ..config.clone()
+    };
+    check_memory(config.class).map_err(failed)?;
     check_disk(config)?;
     let machine = machine();
     let (seal_per_proof, embed_per_proof) = per_proof(config.class);

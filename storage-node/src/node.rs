@@ -160,7 +160,7 @@ impl Node {
             troubles: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             started: None,
-            old_journal: BTreeSet::new(),
+            aside: None,
         };
         Ok(Self {
             _folder: folder,

@@ -76,8 +76,9 @@ pub struct Pipeline {
     pub(crate) unreadable: BTreeSet<SectorNumber>,
     /// The first height that was seen.
     pub(crate) started: Option<Height>,
-    /// Shards that have a deal and no record: said once.
-    pub(crate) old_journal: BTreeSet<DealId>,
+    /// Shards that were set aside at the start, once they are read, and whether it was said of one
+    /// that it has a deal.
+    pub(crate) aside: Option<BTreeMap<DealId, bool>>,
 }
 
 /// Who signs a message.

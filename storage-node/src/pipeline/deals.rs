@@ -75,17 +75,33 @@ impl Pipeline {
     fn look_aside(&mut self, view: &View, known: &BTreeSet<DealId>) -> Result<(), NodeError> {
         let started = *self.started.get_or_insert(view.height);
         let promised = started.after(self.shared.parameters.promise).after(MARGIN);
-        for deal in self.shared.shards.aside()? {
-            let path = self.shared.shards.aside_path(deal);
-            if known.contains(&deal) || !view.is_living(deal) && view.height > promised {
-                std::fs::remove_file(&path).map_err(NodeError::file(&path))?;
-            } else if view.is_living(deal) && self.old_journal.insert(deal) {
+        // They are set aside at the start and never later: the folder is read once.
+        let aside = match &mut self.aside {
+            Some(aside) => aside,
+            unread => {
+                let found = self.shared.shards.aside()?;
+                unread.insert(found.into_iter().map(|deal| (deal, false)).collect())
+            }
+        };
+        let mut gone = Vec::new();
+        for (deal, told) in aside.iter_mut() {
+            let path = self.shared.shards.aside_path(*deal);
+            if known.contains(deal) || !view.is_living(*deal) && view.height > promised {
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(NodeError::file(&path)(error));
+                    }
+                    // One that is gone was removed before another could not be.
+                    _ => gone.push(*deal),
+                }
+            } else if view.is_living(*deal) && !std::mem::replace(told, true) {
                 tracing::error!(
                     path = %path.display(),
                     "the journal does not know a shard that has a deal: it is an older copy; stop the node and put the newest journal back"
                 );
             }
         }
+        aside.retain(|deal, _| !gone.contains(deal));
         Ok(())
     }
 
