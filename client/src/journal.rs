@@ -220,6 +220,12 @@ impl Journal {
         }))
     }
 
+    /// Whether every pack is paid for: from then on the catalogue may be published.
+    pub fn is_paid(&self) -> bool {
+        let packs = &self.progress.packs;
+        packs.len() == self.plan.packs.len() && packs.iter().all(|pack| pack.funded.is_some())
+    }
+
     /// Writes down what was done, durably.
     ///
     /// # Errors

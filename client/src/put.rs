@@ -120,32 +120,43 @@ pub async fn put(
     check_name(&name)?;
     let _held = session.wallet().lock(session.network_id())?;
     meter.wait("asking the network");
-    let catalogue = read_current(session).await?;
-    let journal = unfinished(session, &source, &name, options.terms).await?;
-    let resumed = journal.is_some();
+    let mut catalogue = read_current(session).await?;
+    let earlier = earlier(session, &source, &name, options.terms).await?;
     let survey = Survey::ask(session.ledger(), session.peers()).await?;
+    let work = |journal| Work {
+        session,
+        survey: &survey,
+        journal,
+        direct: options.direct,
+        meter,
+        around: Vec::new(),
+    };
+    let resumed = matches!(earlier, Earlier::Same(_));
+    let mut as_it_was = "";
+    let journal = match earlier {
+        Earlier::Same(journal) => Some(journal),
+        Earlier::Nothing => None,
+        Earlier::Paid(journal) => {
+            work(journal).finish(&mut catalogue).await?;
+            as_it_was = ", as it was when its upload was interrupted";
+            None
+        }
+    };
     let journal = match journal {
         Some(journal) => journal,
         None => {
             if !options.replace && catalogue.objects().iter().any(|object| object.name == name) {
                 return Err(ClientError::failed(
-                    format!("`{name}` is stored already"),
+                    format!("`{name}` is stored already{as_it_was}"),
                     "give another name with --name, or --replace to let this take its place",
                 ));
             }
             begin(session, source, &name, options.terms, &survey, &catalogue).await?
         }
     };
-    let mut work = Work {
-        session,
-        survey,
-        journal,
-        direct: options.direct,
-        meter,
-        around: Vec::new(),
-    };
+    let mut work = work(journal);
     work.packs(&catalogue).await?;
-    let mut stored = work.finish(catalogue).await?;
+    let mut stored = work.finish(&mut catalogue).await?;
     stored.resumed = resumed;
     stored.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(stored)
@@ -167,22 +178,36 @@ fn check_terms(terms: StorageTerms) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// The interrupted upload of the same source, if it can go on. One of a source that has changed
-/// since is cleaned up: what no provider has accepted is taken back.
-async fn unfinished(
+/// What an earlier try left behind.
+enum Earlier {
+    /// Nothing that matters now.
+    Nothing,
+    /// The same upload: it goes on.
+    Same(Journal),
+    /// One of the source as it was before, paid for in whole: its name may be published by now.
+    Paid(Journal),
+}
+
+/// The interrupted upload of the same source. One of a source that has changed since, and that is
+/// not paid for in whole, is cleaned up: what no provider has accepted is taken back.
+async fn earlier(
     session: &Session,
     source: &Source,
     name: &str,
     terms: StorageTerms,
-) -> Result<Option<Journal>, ClientError> {
+) -> Result<Earlier, ClientError> {
     let wallet = session.wallet();
     let journals = wallet.journal()?;
     let found = Journal::find(&journals, wallet.wrapping_key(), &source.root, name)?;
     let Some(journal) = found else {
-        return Ok(None);
+        return Ok(Earlier::Nothing);
     };
     if journal.plan.source == *source && journal.plan.terms == terms {
-        return Ok(Some(journal));
+        return Ok(Earlier::Same(journal));
+    }
+    // A catalogue may be read from its last pack: cancelled, the wallet's list would be lost.
+    if journal.is_paid() {
+        return Ok(Earlier::Paid(journal));
     }
     for pack in &journal.progress.packs {
         let pack = pack.header.id()?;
@@ -195,7 +220,7 @@ async fn unfinished(
         }
     }
     journal.remove()?;
-    Ok(None)
+    Ok(Earlier::Nothing)
 }
 
 async fn begin(
@@ -277,7 +302,7 @@ async fn funded(session: &Session, pack: PackId) -> Result<Option<Height>, Clien
 /// An upload under way.
 struct Work<'a> {
     session: &'a Session,
-    survey: Survey,
+    survey: &'a Survey,
     journal: Journal,
     direct: bool,
     meter: &'a Meter,
@@ -438,7 +463,7 @@ impl Work<'_> {
         if soonest.is_none_or(|fund_by| fund_by < now.after(FUNDING_TIME)) {
             let done = upload(Upload {
                 session,
-                survey: &self.survey,
+                survey: self.survey,
                 header: pack.header.clone(),
                 targets: pack.targets.clone(),
                 term: self.journal.plan.terms.term,
@@ -477,7 +502,7 @@ impl Work<'_> {
     }
 
     /// Publishes the catalogue, writes it down here, and writes the receipt.
-    async fn finish(mut self, mut catalogue: Catalogue) -> Result<Stored, ClientError> {
+    async fn finish(mut self, catalogue: &mut Catalogue) -> Result<Stored, ClientError> {
         let session = self.session;
         self.meter.wait("publishing the catalogue");
         let plan = &self.journal.plan;
@@ -521,7 +546,7 @@ impl Work<'_> {
             catalogue.published = progress.version;
         }
         crash_point("put.receipt-written");
-        session.wallet().save_catalogue(&catalogue)?;
+        session.wallet().save_catalogue(catalogue)?;
         crash_point("put.catalogue-saved");
         self.journal.remove()?;
         Ok(stored)

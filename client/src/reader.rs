@@ -129,16 +129,25 @@ impl PackReader {
         let mut packs = Vec::with_capacity(sets.len());
         for set in sets {
             let pack = pack_of(set, &providers);
+            let (needed, stored) = (usize::from(pack.header.k), pack.sources.len());
+            if stored < needed {
+                return Err(ClientError::failed(
+                    format!(
+                        "{stored} of the {} shards of a pack were never cancelled, and {needed} are needed",
+                        pack.header.n
+                    ),
+                    "it cannot be read: store its source again",
+                ));
+            }
             let answering = pack
                 .sources
                 .iter()
                 .filter(|source| !avoided.contains(&source.provider));
             let count = answering.count();
-            if count < usize::from(pack.header.k) {
+            if count < needed {
                 return Err(ClientError::failed(
                     format!(
-                        "{count} of the {} providers that hold it answer, and {} are needed",
-                        pack.header.n, pack.header.k
+                        "{count} of the {stored} providers that hold it answer, and {needed} are needed"
                     ),
                     "try again when more of them are up; `holdfast status` names them",
                 ));

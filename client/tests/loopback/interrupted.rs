@@ -5,7 +5,7 @@ use super::line::{Cut, Line};
 use super::network::{Network, WEALTH, get, noise, options, put, until};
 use super::stored::{assert_all_tell, assert_same};
 use holdfast_client::journal::Journal;
-use holdfast_client::put::Stored;
+use holdfast_client::put::{PutOptions, Stored};
 use holdfast_client::session::Session;
 use holdfast_market_core::state::DealStatus;
 use holdfast_market_core::units::{Amount, Height};
@@ -260,5 +260,64 @@ async fn begun_again_after_the_source_changed_what_was_paid_comes_back() {
     assert_all_tell(&network, &session, &["diary"]).await;
     let back = get(&session, "diary", &network.path("back")).await;
     assert_same(&source, &back);
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn begun_again_after_the_source_changed_what_is_paid_in_whole_is_finished_and_not_cancelled()
+{
+    const TEST: &str =
+        "begun_again_after_the_source_changed_what_is_paid_in_whole_is_finished_and_not_cancelled";
+    if is_child().await {
+        return;
+    }
+    let network = Network::start(6, 8).await;
+    let session = network.session();
+    // The catalogue is as good as published, or is, and the process does not know.
+    for (number, cut) in [Cut::Before(3), Cut::After(3)].into_iter().enumerate() {
+        let name = format!("diary {number}");
+        let source = network.path(&name);
+        let before = noise(1, 1_000_000);
+        std::fs::write(&source, &before).unwrap();
+        let (_, sent) = account(&session).await;
+        let mut line = Line::to(network.client.api(), cut).await;
+        let folder = network.folder_by_way_of(&format!("way {number}"), &line.api);
+        let mut child = begin(TEST, &folder, session.wallet().path(), &source, false);
+        line.cut().await;
+        if let Cut::After(message) = cut {
+            while account(&session).await.1 < sent + message as u64 {}
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let old = unfinished(&session, &source).unwrap().progress;
+
+        std::fs::write(&source, noise(2, 1_000_001)).unwrap();
+        let again = put(&session, &source, &options(&name, false)).await;
+        let refusal = again.unwrap_err().to_string();
+        let expected =
+            format!("`{name}` is stored already, as it was when its upload was interrupted");
+        assert_eq!(refusal, expected, "{cut:?}");
+        for pack in &old.packs {
+            let set = session.ledger().deal_set(pack.header.id().unwrap()).await;
+            let mut deals = set.unwrap().deals.into_iter();
+            assert!(
+                deals.all(|deal| deal.status == DealStatus::Proposed),
+                "{cut:?}"
+            );
+        }
+        assert_eq!(account(&session).await.1, sent + 3, "{cut:?}");
+        let back = get(&session, &name, &network.path(&format!("back {number}"))).await;
+        assert_eq!(std::fs::read(back).unwrap(), before, "{cut:?}");
+
+        let replace = PutOptions {
+            replace: true,
+            ..options(&name, false)
+        };
+        let stored = put(&session, &source, &replace).await.unwrap();
+        assert!(!stored.resumed && stored.published, "{cut:?}: {stored:?}");
+        let back = get(&session, &name, &network.path(&format!("new {number}"))).await;
+        assert_same(&source, &back);
+    }
+    assert_all_tell(&network, &session, &["diary 0", "diary 1"]).await;
     session.close().await;
 }
