@@ -15,6 +15,8 @@ mod flooding;
 mod network;
 #[path = "../wire/tests/transfer/nodes.rs"]
 mod nodes;
+#[path = "peers/overdrawing.rs"]
+mod overdrawing;
 #[path = "peers/promising.rs"]
 mod promising;
 #[path = "peers/reading.rs"]

@@ -6,7 +6,7 @@ use crate::meter::Meter;
 use crate::reader::{ContentReader, OpenObject};
 use crate::restore::Restoration;
 use crate::session::Session;
-use holdfast_market_core::units::ByteCount;
+use holdfast_market_core::units::{Amount, ByteCount};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -23,6 +23,8 @@ pub struct Got {
     pub files: u64,
     /// Their bytes.
     pub bytes: ByteCount,
+    /// Paid for reading.
+    pub paid: Amount,
     /// Who failed or lied on the way, in sentences; it went around them.
     pub around: Vec<String>,
 }
@@ -76,6 +78,7 @@ pub async fn get(
         path,
         files,
         bytes: ByteCount(bytes),
+        paid: session.purse().spent(),
         around: object.reader.around(),
     })
 }

@@ -16,7 +16,7 @@ use holdfast_market_core::units::{ByteCount, PackId, ProviderId, ShardIndex};
 use holdfast_wire::ledger::LedgerError;
 use holdfast_wire::protocol::ByteRange;
 use holdfast_wire::quic::Peers;
-use holdfast_wire::transfer::{Fetcher, ShardSource};
+use holdfast_wire::transfer::{Fetcher, Purse, ShardSource};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,6 +68,7 @@ impl Cache {
 
 struct Shared {
     peers: Peers,
+    purse: Arc<Purse>,
     packs: Vec<Pack>,
     /// Providers that failed: asked only where the others do not suffice.
     avoided: Mutex<BTreeSet<ProviderId>>,
@@ -157,6 +158,7 @@ impl PackReader {
         Ok(Self {
             shared: Arc::new(Shared {
                 peers: session.peers().clone(),
+                purse: session.purse().clone(),
                 packs,
                 avoided: Mutex::new(avoided),
                 around: Mutex::default(),
@@ -270,8 +272,10 @@ impl PackReader {
                 "try again when more providers are up; `holdfast status` names them",
             )
         };
-        let mut fetcher =
-            Fetcher::new(&self.shared.peers, &pack.header, sources, range).map_err(failed)?;
+        let shared = &self.shared;
+        let purse = Some(shared.purse.clone());
+        let fetcher = Fetcher::new(&shared.peers, purse, &pack.header, sources, range);
+        let mut fetcher = fetcher.map_err(failed)?;
         let read = fetcher.read_all().await;
         for fault in fetcher.faults() {
             tracing::info!(%fault, "went around a provider");

@@ -3,11 +3,16 @@
 use crate::error::ClientError;
 use crate::wallet::Wallet;
 use holdfast_market_core::parameters::Parameters;
-use holdfast_market_core::units::{Address, NetworkId};
+use holdfast_market_core::units::{Address, Amount, NetworkId};
 use holdfast_wire::ledger::{LedgerClient, Sender};
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::quic::Peers;
+use holdfast_wire::transfer::Purse;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a command may put into channels for reading, where nothing else is said.
+pub const MOST_READING: Amount = Amount::hold(1);
 
 /// The folder of the wallet where none is named: in the network's folder.
 pub fn default_wallet(network: &Path) -> PathBuf {
@@ -22,6 +27,7 @@ pub struct Session {
     ledger: LedgerClient,
     sender: Sender,
     peers: Peers,
+    purse: Arc<Purse>,
 }
 
 impl Session {
@@ -49,7 +55,9 @@ impl Session {
                 "see whether a firewall or a limit of open files forbids it",
             )
         })?;
+        let purse = Purse::new(folder.network(), wallet.key(), sender.clone(), MOST_READING);
         Ok(Self {
+            purse: Arc::new(purse),
             network: folder,
             wallet,
             ledger,
@@ -96,6 +104,11 @@ impl Session {
     /// Sends the wallet's messages.
     pub fn sender(&self) -> &Sender {
         &self.sender
+    }
+
+    /// Pays providers that want to be paid for reading.
+    pub fn purse(&self) -> &Arc<Purse> {
+        &self.purse
     }
 
     /// Connections to providers.

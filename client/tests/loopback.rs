@@ -18,6 +18,8 @@ mod interrupted;
 mod line;
 #[path = "loopback/network.rs"]
 mod network;
+#[path = "loopback/paid.rs"]
+mod paid;
 #[path = "loopback/refused.rs"]
 mod refused;
 #[path = "loopback/stored.rs"]

@@ -1,6 +1,6 @@
 //! `holdfast get`: fetch what was stored.
 
-use super::client::{Place, told};
+use super::client::{Place, hold, told};
 use crate::output::{CommandError, Output, bytes};
 use holdfast_client::error::ClientError;
 use holdfast_client::get::{Got, find, get};
@@ -8,6 +8,7 @@ use holdfast_client::meter::Meter;
 use holdfast_client::published::current_or_local;
 use holdfast_client::session::Session;
 use holdfast_client::words::count;
+use holdfast_market_core::units::Amount;
 use std::path::{Path, PathBuf};
 
 /// Fetch what was stored, from any k of its n providers, every byte verified.
@@ -24,11 +25,16 @@ pub struct GetArgs {
     /// Replace what is there.
     #[arg(long)]
     force: bool,
+    /// The most HOLD to put aside for providers that charge for reading; what is not used stays in the
+    /// channels (`holdfast wallet channels`).
+    #[arg(long, default_value = "1", value_parser = hold)]
+    most: Amount,
 }
 
 /// Runs the command.
 pub async fn run(args: GetArgs, output: &Output) -> Result<(), CommandError> {
     let session = args.place.open()?;
+    session.purse().allow(args.most);
     let got = fetch(&session, &args.name, &args.to, args.force).await;
     session.close().await;
     output.result(&got.map_err(told)?, |got| {
@@ -39,6 +45,9 @@ pub async fn run(args: GetArgs, output: &Output) -> Result<(), CommandError> {
             count(got.files, "file"),
             got.path.display()
         );
+        if got.paid.0 > 0 {
+            text.push_str(&format!("\npaid {} for reading", got.paid));
+        }
         for fault in &got.around {
             text.push_str(&format!("\nwent around {fault}"));
         }

@@ -60,6 +60,9 @@ enum NodeCommand {
         /// The least price for a GiB and a period, in grains [default: 1 HOLD].
         #[arg(long)]
         price: Option<u128>,
+        /// What reading a GiB from it costs, in grains, paid by vouchers as it is read.
+        #[arg(long, default_value_t = 0, env = "HOLDFAST_READ_PRICE")]
+        read_price: u128,
     },
     /// Measure what a sector takes on this machine: sealed, proven, filled, unsealed, compared.
     #[command(
@@ -111,6 +114,7 @@ pub async fn run(args: NodeArgs, output: &Output) -> Result<(), CommandError> {
             sectors,
             class,
             price,
+            read_price,
         } => {
             let node = Node::open(NodeConfig {
                 network: NetworkFolder::open(&network)?,
@@ -118,6 +122,7 @@ pub async fn run(args: NodeArgs, output: &Output) -> Result<(), CommandError> {
                 listen,
                 goal: Goal { class, sectors },
                 price: price.map_or(DEFAULT_PRICE, Amount),
+                read_price: Amount(read_price),
             })?;
             serve(node).await
         }
@@ -281,6 +286,12 @@ fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), Co
             report.stored,
             bytes(report.status.stored.0),
         );
+        if report.read_price.0 > 0 {
+            text.push_str(&format!(
+                "reading  {} a GiB; readers have signed for {}\n",
+                report.read_price, report.vouchers
+            ));
+        }
         if let Some(height) = report.next_deadline {
             text.push_str(&format!("next deadline opens at height {height}\n"));
         }

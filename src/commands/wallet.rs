@@ -1,11 +1,12 @@
 //! `holdfast wallet`: the phrase, the account, its tokens.
 
-use super::client::{Place, told};
-use crate::output::{CommandError, Output};
+use super::client::{Place, hold, told};
+use crate::output::{CommandError, Output, Table};
 use holdfast_client::session::{Session, default_wallet};
 use holdfast_client::wallet::{PHRASE_FILE, Wallet, read_phrase};
+use holdfast_market_core::channel::Channel;
 use holdfast_market_core::message::Body;
-use holdfast_market_core::units::{Address, Amount, Height, MessageId};
+use holdfast_market_core::units::{Address, Amount, Height, MessageId, ProviderId};
 use holdfast_wire::network::NetworkFolder;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -57,10 +58,44 @@ enum WalletCommand {
         /// To whom.
         to: String,
         /// How many HOLD, for example 2.5.
-        amount: String,
+        #[arg(value_parser = hold)]
+        amount: Amount,
         #[command(flatten)]
         place: Place,
     },
+    /// What is put aside for providers that charge for reading.
+    #[command(after_help = "Example:\n  holdfast wallet channels --network my-net")]
+    Channels {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Close channels: what was not read for comes back once the dispute window is over.
+    #[command(
+        after_help = "Examples:\n  holdfast wallet close-channels --network my-net\n  holdfast wallet close-channels 3 7 --network my-net"
+    )]
+    CloseChannels {
+        /// To which providers; by default to all.
+        providers: Vec<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Serialize)]
+struct Channels {
+    channels: Vec<Channel>,
+}
+
+#[derive(Serialize)]
+struct Closed {
+    provider: ProviderId,
+    /// At this height what is left comes back.
+    end: Height,
+}
+
+#[derive(Serialize)]
+struct ClosedAll {
+    closed: Vec<Closed>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +151,32 @@ pub async fn run(args: WalletArgs, output: &Output) -> Result<(), CommandError> 
                 format!("{} in {}", balance.balance, balance.text)
             })
         }
-        WalletCommand::Send { to, amount, place } => send(&place, to, &amount, output).await,
+        WalletCommand::Channels { place } => {
+            let session = place.open()?;
+            let channels = session.ledger().channels_of(session.address()).await;
+            session.close().await;
+            let channels = channels.map_err(|error| told(error.into()))?;
+            output.result(&Channels { channels }, shown)
+        }
+        WalletCommand::CloseChannels { providers, place } => {
+            let session = place.open()?;
+            let closed = close(&session, &providers).await;
+            session.close().await;
+            output.result(&ClosedAll { closed: closed? }, |all| {
+                let lines = all.closed.iter().map(|one| {
+                    format!(
+                        "the channel to provider {} closes: what is left comes back at height {}",
+                        one.provider, one.end
+                    )
+                });
+                let lines: Vec<_> = lines.collect();
+                match lines.is_empty() {
+                    true => "there is no open channel".into(),
+                    false => lines.join("\n"),
+                }
+            })
+        }
+        WalletCommand::Send { to, amount, place } => send(&place, to, amount, output).await,
     }
 }
 
@@ -166,13 +226,13 @@ fn create(
 async fn send(
     place: &Place,
     to: String,
-    amount: &str,
+    amount: Amount,
     output: &Output,
 ) -> Result<(), CommandError> {
     let session = place.open()?;
     let prefix = session.network().genesis().address_prefix();
     let address = Address::from_text(&to, prefix)?;
-    let amount = parse_hold(amount)?;
+
     let body = Body::Transfer {
         to: address,
         amount,
@@ -194,54 +254,53 @@ async fn send(
     })
 }
 
-/// Whole HOLD and at most nine digits after the point.
-fn parse_hold(text: &str) -> Result<Amount, CommandError> {
-    let wrong = || {
-        CommandError::failed(
-            format!(
-                "`{}` is no amount of HOLD",
-                text.chars().take(50).collect::<String>()
-            ),
-            "write it as 12 or 2.5, with at most nine digits after the point",
-        )
-    };
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(part) || part.len() > 9 {
-        return Err(wrong());
+fn shown(all: &Channels) -> String {
+    if all.channels.is_empty() {
+        return "nothing is put aside for reading".into();
     }
-    let whole: u128 = whole.parse().map_err(|_| wrong())?;
-    let grains: u128 = format!("{part:0<9}").parse().map_err(|_| wrong())?;
-    whole
-        .checked_mul(holdfast_market_core::units::GRAINS_PER_HOLD)
-        .and_then(|whole| whole.checked_add(grains))
-        .map(Amount)
-        .ok_or_else(wrong)
+    let mut table = Table::new(["provider", "deposit", "paid", "closes"]);
+    for channel in &all.channels {
+        table.row([
+            channel.id.provider.to_string(),
+            channel.deposit.to_string(),
+            channel.redeemed.to_string(),
+            match channel.closing {
+                Some(end) => format!("at height {end}"),
+                None => "no".into(),
+            },
+        ]);
+    }
+    table.to_string()
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn amounts_read_as_they_are_printed() {
-        for grains in [0, 1, 500_000_000, 12_500_000_000, 3_000_000_000] {
-            let amount = Amount(grains);
-            let text = amount.to_string();
-            assert_eq!(parse_hold(text.trim_end_matches(" HOLD")).unwrap(), amount);
-        }
-        for wrong in [
-            "",
-            "-1",
-            "1.",
-            ".5",
-            "1e3",
-            "1.0000000001",
-            "1,5",
-            &"9".repeat(60),
-        ] {
-            assert!(parse_hold(wrong).is_err(), "{wrong}");
+/// Closes the open channels to these providers, or all of them.
+async fn close(session: &Session, providers: &[u64]) -> Result<Vec<Closed>, CommandError> {
+    let ledger = session.ledger();
+    let channels = ledger.channels_of(session.address()).await;
+    let channels = channels.map_err(|error| told(error.into()))?;
+    for number in providers {
+        if !channels.iter().any(|one| one.id.provider.0 == *number) {
+            return Err(CommandError::not_found(
+                format!("there is no channel to provider {number}"),
+                "`holdfast wallet channels` lists them",
+            ));
         }
     }
+    let mut closed = Vec::new();
+    for channel in channels {
+        let provider = channel.id.provider;
+        let named = providers.is_empty() || providers.contains(&provider.0);
+        if !named || channel.closing.is_some() {
+            continue;
+        }
+        let sent = session.sender().send(Body::CloseChannel { provider }).await;
+        sent.map_err(|error| told(error.into()))?;
+        let channel = ledger.channel(provider, session.address()).await;
+        let channel = channel.map_err(|error| told(error.into()))?;
+        closed.push(Closed {
+            provider,
+            end: channel.closing.unwrap_or_default(),
+        });
+    }
+    Ok(closed)
 }

@@ -11,8 +11,9 @@ mod records;
 pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 
 use crate::error::NodeError;
+use holdfast_market_core::channel::SignedVoucher;
 use holdfast_market_core::message::{decode, encode};
-use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
+use holdfast_market_core::units::{Address, DealId, PackId, SectorNumber, ShardIndex};
 use holdfast_proofs::durable::{COMMON_MODE, above, create_folder};
 use holdfast_wire::room;
 use holdfast_wire::watermark::{Mark, Watermark};
@@ -29,6 +30,7 @@ enum Kind {
     Shard = b's',
     Sector = b'c',
     Outbox = b'o',
+    Voucher = b'v',
 }
 
 impl Kind {
@@ -194,6 +196,40 @@ impl Journal {
     /// A store that fails.
     pub fn forget_outbox(&self, purpose: &str) -> Result<(), NodeError> {
         self.delete(Kind::Outbox, purpose.as_bytes())
+    }
+
+    /// The last voucher that a payer gave and that was written down.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn voucher(&self, payer: &Address) -> Result<Option<SignedVoucher>, NodeError> {
+        self.get(Kind::Voucher, payer.as_bytes())
+    }
+
+    /// The last voucher of every payer.
+    ///
+    /// # Errors
+    /// A store that fails, or a damaged entry.
+    pub fn vouchers(&self) -> Result<Vec<SignedVoucher>, NodeError> {
+        let all = self.scan(Kind::Voucher)?.into_iter();
+        Ok(all.map(|(_, voucher)| voucher).collect())
+    }
+
+    /// Records a voucher in place of its payer's last one, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn put_voucher(&self, signed: &SignedVoucher) -> Result<(), NodeError> {
+        let payer = &signed.voucher.channel.payer;
+        self.put(Kind::Voucher, payer.as_bytes(), signed)
+    }
+
+    /// Forgets a voucher whose channel is gone, durably.
+    ///
+    /// # Errors
+    /// A store that fails.
+    pub fn forget_voucher(&self, payer: &Address) -> Result<(), NodeError> {
+        self.delete(Kind::Voucher, payer.as_bytes())
     }
 
     fn get<T: Serialize + for<'de> Deserialize<'de>>(

@@ -16,6 +16,7 @@ pub mod room;
 pub mod sectors;
 pub mod service;
 pub mod shards;
+pub mod till;
 pub mod work;
 
 // The table of every kind of file, by which this crate's tests damage and walk its folders.

@@ -13,15 +13,17 @@ use crate::room::Room;
 use crate::sectors::Sectors;
 use crate::service::{Service, Shared};
 use crate::shards::ShardStore;
+use crate::till::Till;
 use crate::work::Work;
 use holdfast_market_core::message::{ProviderOffer, decode};
 use holdfast_market_core::units::{Amount, NetworkId, ProviderId};
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind, patiently};
-use holdfast_wire::ledger::LedgerClient;
+use holdfast_wire::ledger::{LedgerClient, Sender};
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::protocol::NodeStatus;
 use holdfast_wire::quic::{self, Limits, Peers, node_key};
+use holdfast_wire::transfer::Purse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +32,9 @@ use tokio::sync::watch;
 
 /// What a node takes for a GiB and a period where nothing else is said.
 pub const DEFAULT_PRICE: Amount = Amount::hold(1);
+
+/// What a running node may put into channels to others, to read what makes a damaged shard again.
+const REPAIR_READING: Amount = Amount::hold(10);
 
 /// How a node is to run.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub struct NodeConfig {
     pub goal: Goal,
     /// The least price that it takes for a GiB and a period, hot.
     pub price: Amount,
+    /// What it takes for reading a GiB; nothing where that is zero.
+    pub read_price: Amount,
 }
 
 /// A node that is ready to run.
@@ -121,12 +128,21 @@ impl Node {
         let (status_sender, status) = watch::channel(NodeStatus::default());
         let (sealing_sender, sealing) = watch::channel(None);
         let node = node_key(&keys.node);
+        let sender = Sender::new(
+            ledger.clone(),
+            network,
+            parameters.clone(),
+            keys.owner.clone(),
+        );
+        let purse = Purse::new(network, keys.owner.clone(), sender, REPAIR_READING);
+        let purse = Arc::new(purse);
         let shared = Arc::new(Shared {
             network,
             parameters,
             worker: keys.worker.clone(),
             node,
             price: config.price,
+            till: Till::new(config.read_price),
             journal,
             shards,
             room: Room::default(),
@@ -142,6 +158,7 @@ impl Node {
                 node,
                 endpoint: address.to_string(),
                 price: config.price,
+                read_price: config.read_price,
             },
             goal: config.goal,
             outbox,
@@ -150,6 +167,7 @@ impl Node {
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
             peers,
+            purse,
             scrub: Scrub::default(),
             healed: Healed::default(),
             sealing: sealing_sender,

@@ -11,6 +11,7 @@ mod spacetime;
 #[cfg(test)]
 mod tests;
 mod view;
+mod vouchers;
 
 pub use view::View;
 
@@ -30,6 +31,7 @@ use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::NodeStatus;
 use holdfast_wire::quic::Peers;
+use holdfast_wire::transfer::Purse;
 use spacetime::DeadlineProofs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -59,6 +61,8 @@ pub struct Pipeline {
     pub(crate) proofs: DeadlineProofs,
     /// The other nodes, which have what makes a damaged shard again.
     pub(crate) peers: Peers,
+    /// Pays those that want to be paid for it.
+    pub(crate) purse: Arc<Purse>,
     /// Where the slow look at everything is.
     pub(crate) scrub: Scrub,
     /// What was put right lately.
@@ -168,6 +172,8 @@ impl Pipeline {
             self.note("deals", done);
             let done = self.answer_openings(&view).await;
             self.note("openings", done);
+            let done = self.redeem_vouchers(&view).await;
+            self.note("vouchers", done);
             // Before new sectors: keys that are made again take the place of a seal.
             let done = self.heal(&view);
             self.note("healing", done);

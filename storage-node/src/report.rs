@@ -55,6 +55,11 @@ pub struct NodeReport {
     pub rewarded: Amount,
     /// Taken from it so far.
     pub fined: Amount,
+    /// What it takes for reading a GiB.
+    pub read_price: Amount,
+    /// What readers have signed for, all channels together; what of it was redeemed is the owner's
+    /// already.
+    pub vouchers: Amount,
     /// Its sectors.
     pub sectors: Vec<SectorReport>,
     /// Shards received whose deals are not proven yet.
@@ -204,6 +209,11 @@ impl NodeReport {
             paid: amounts(|provider| provider.record.paid),
             rewarded: amounts(|provider| provider.record.rewarded),
             fined: amounts(|provider| provider.record.fined),
+            read_price: shared.till.price(),
+            vouchers: Amount(
+                (shared.journal.vouchers()?.iter())
+                    .fold(0, |sum, signed| signed.voucher.amount.0.saturating_add(sum)),
+            ),
             sectors,
             staged: count(staged.iter()),
             stored: count(stored.iter()),

@@ -1,12 +1,14 @@
 //! What a storage node answers over QUIC.
 
 mod assist;
+mod payment;
 mod put;
 pub mod read;
 
 use crate::journal::Journal;
 use crate::room::Room;
 use crate::shards::ShardStore;
+use crate::till::Till;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::{Amount, Height, NetworkId, NodeKey, ProviderId};
@@ -25,8 +27,8 @@ const TRANSFERS_WAITING: usize = 32;
 const CODED_SHARDS: u32 = 64;
 /// Uploads that wait for that.
 const UPLOADS_WAITING: usize = 16;
-/// Shards that are read and hashed at a time, for openings or to be sent, and askers that wait for
-/// that.
+/// Shards that are read and hashed at a time, for openings or to be sent, and channels that the ledger
+/// is asked for, and askers that wait for that.
 const OPENERS: u32 = 4;
 const OPENERS_WAITING: usize = 64;
 /// Who waits for one of these turns waits so long.
@@ -44,6 +46,8 @@ pub struct Shared {
     pub node: NodeKey,
     /// The least price that is taken for a GiB and a period, hot.
     pub price: Amount,
+    /// Who has paid what for reading.
+    pub till: Till,
     /// What is promised, made and begun.
     pub journal: Journal,
     /// The plain bytes.
@@ -61,6 +65,7 @@ struct Work {
     transfers: Turns,
     coding: Turns,
     opening: Turns,
+    channels: Turns,
 }
 
 /// The service of one node; clones share everything.
@@ -85,6 +90,7 @@ impl Service {
                 transfers: Turns::new(TRANSFERS, TRANSFERS_WAITING),
                 coding: Turns::new(CODED_SHARDS, UPLOADS_WAITING),
                 opening: Turns::new(OPENERS, OPENERS_WAITING),
+                channels: Turns::new(OPENERS, OPENERS_WAITING),
             }),
             outboards: Arc::default(),
         }

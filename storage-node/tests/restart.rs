@@ -57,6 +57,7 @@ fn open(folder: &Path) -> Result<Node, String> {
             sectors: 0,
         },
         price: Amount(1),
+        read_price: Amount::ZERO,
     };
     Node::open(config).map_err(|error| error.to_string())
 }

@@ -25,6 +25,7 @@ use holdfast_node::placement::Occupancy;
 use holdfast_node::room::Room;
 use holdfast_node::service::{Service, Shared};
 use holdfast_node::shards::ShardStore;
+use holdfast_node::till::Till;
 use holdfast_proofs::piece::{PieceRoots, PieceShape};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::bao::{verify_body, verify_slice};
@@ -74,6 +75,7 @@ async fn provider(number: u8, data: &Path, ledger: &str) -> Node {
         worker: SigningKey::from_bytes(&[2; 32]),
         node: node_key(&key),
         price: Amount(100),
+        till: Till::new(Amount::ZERO),
         journal: Journal::open(&data.join("node.db")).unwrap(),
         shards: ShardStore::open(&data.join("shards")).unwrap(),
         room,
@@ -203,6 +205,7 @@ async fn a_shard_that_is_put_is_receipted_kept_and_read_back_in_verified_ranges(
             pack: deal_of(&put).pack,
             shard: put.shard,
             ranges: vec![range],
+            voucher: None,
         });
         let exchange = connection.open(&request, ByteCount(0)).await.unwrap();
         let (response, body) = exchange.answer().await.unwrap();
@@ -456,6 +459,7 @@ async fn a_damaged_file_is_never_sent() {
             start: 0,
             end: 100_000,
         }],
+        voucher: None,
     });
     let mut damaged = content.clone();
     damaged[99_000] ^= 1;
@@ -520,6 +524,7 @@ fn on_ledger(id: u64, node: &Node) -> Provider {
             node: node_key(&node.key),
             endpoint: node.address.clone(),
             price: Amount(100),
+            read_price: Amount::ZERO,
         },
         collateral: Amount(0),
         locked: Amount(0),

@@ -1,7 +1,7 @@
 //! What goes wrong beside the kills in the long storm: disks that flip bits, a provider that lies,
 //! strangers before every door.
 
-use super::loopback::{Manner, Node, owner, room};
+use super::loopback::{Manner, Node, Reading, owner, room};
 use super::noise;
 use super::stranger::{Strangers, ask, raw};
 use holdfast_faults::damage::Damage;
@@ -67,6 +67,7 @@ impl Trouble {
             rules,
             &client,
             &owner,
+            Reading::default(),
             room(LIARS_SECTORS),
         )
         .await;

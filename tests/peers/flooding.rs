@@ -2,7 +2,7 @@
 //! stays bounded, nothing is left behind, and honest clients are served meanwhile.
 
 use crate::met;
-use crate::network::{Network, Node, get, noise, options, owner, put, room, until};
+use crate::network::{Network, Node, Reading, get, noise, options, owner, put, room, until};
 use crate::stranger::{Strangers, ask, raw};
 use bytes::Bytes;
 use holdfast_client::session::Session;
@@ -40,7 +40,15 @@ async fn be_a_node(api: &str, folder: &Path) {
     let genesis = client.genesis().await.unwrap();
     let network = client.status().await.unwrap().network;
     let rules = (network, genesis.parameters.clone());
-    let node = Node::start(folder, rules, &client, &owner(FLOODED), room(SECTORS)).await;
+    let node = Node::start(
+        folder,
+        rules,
+        &client,
+        &owner(FLOODED),
+        Reading::default(),
+        room(SECTORS),
+    )
+    .await;
     println!("flooded {} {}", node.address(), node.provider);
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -439,6 +447,7 @@ async fn stored_range(session: &Session) -> GetShard {
             start: 0,
             end: deal.length.0,
         }],
+        voucher: None,
     }
 }
 

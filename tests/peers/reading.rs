@@ -57,7 +57,7 @@ async fn read(
         end: LENGTH as u64,
     };
     let begun = Instant::now();
-    let mut fetcher = Fetcher::new(peers, header, sources, range).unwrap();
+    let mut fetcher = Fetcher::new(peers, None, header, sources, range).unwrap();
     let bytes = fetcher.read_all().await.unwrap();
     assert!(begun.elapsed() < GOES_AROUND, "{:?}", begun.elapsed());
     (bytes, fetcher.faults())

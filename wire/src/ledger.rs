@@ -13,6 +13,7 @@ pub use types::{
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
+use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{SignedMessage, Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::state::{DealSet, Name, Provider, Sector, Supply};
@@ -291,6 +292,42 @@ impl LedgerClient {
     pub async fn deal_sets_of(&self, owner: Address) -> Result<Vec<DealSet>, LedgerError> {
         let name = |one: &DealSet| one.id.to_string();
         self.pages(&format!("/v1/deal-sets?owner={owner}"), DEAL_SET_PAGE, name)
+            .await
+    }
+
+    /// The channel of a payer to a provider.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn channel(
+        &self,
+        provider: ProviderId,
+        payer: Address,
+    ) -> Result<Channel, LedgerError> {
+        self.json(&format!("/v1/channels/{provider}/{payer}")).await
+    }
+
+    /// The channels to a provider.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn channels_to(&self, provider: ProviderId) -> Result<Vec<Channel>, LedgerError> {
+        let payer = |one: &Channel| one.id.payer.to_string();
+        self.pages(
+            &format!("/v1/providers/{provider}/channels"),
+            LIST_PAGE,
+            payer,
+        )
+        .await
+    }
+
+    /// The channels of a payer.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>, LedgerError> {
+        let provider = |one: &Channel| one.id.provider.to_string();
+        self.pages(&format!("/v1/channels?payer={payer}"), LIST_PAGE, provider)
             .await
     }
 

@@ -6,6 +6,7 @@
 
 pub mod frame;
 
+use holdfast_market_core::channel::SignedVoucher;
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::{SignedReceipt, Tier};
 use holdfast_market_core::units::{
@@ -20,6 +21,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const HEADER_LIMIT: u32 = 64 << 10;
 /// The most ranges that one `GetShard` may ask for.
 pub const MAX_RANGES: usize = 64;
+/// What a reader may have before it pays, where reading is paid, and so what either side risks with
+/// the other: enough for the segments that a fetch has under way at once.
+pub const READ_CREDIT: ByteCount = ByteCount(4 << 20);
 /// The most quads that one `GetPieceProof` may ask for.
 pub const MAX_QUADS: usize = 16;
 
@@ -55,6 +59,8 @@ pub enum Response {
         /// Bytes of the whole shard.
         length: ByteCount,
     },
+    /// To [`Request::GetShard`] where reading is paid, and too little was.
+    PaymentDue(PaymentDue),
     /// To [`Request::GetPieceProof`]: the body is the DAG-CBOR of a list of
     /// [`holdfast_market_core::message::PieceOpening`], in the order asked.
     PieceOpenings,
@@ -147,6 +153,20 @@ pub struct GetShard {
     pub shard: ShardIndex,
     /// Which bytes: ascending, disjoint, not empty, 1 to [`MAX_RANGES`] of them.
     pub ranges: Vec<ByteRange>,
+    /// Where reading is paid: for everything had through the channel before this. One for nothing
+    /// names the channel.
+    pub voucher: Option<Box<SignedVoucher>>,
+}
+
+/// What has to be paid before more is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentDue {
+    /// What reading a GiB costs here.
+    pub price: Amount,
+    /// For everything that was sent through the channel so far.
+    pub owed: Amount,
+    /// The highest voucher that was taken through it: a payer that has lost count goes on from there.
+    pub paid: Option<Box<SignedVoucher>>,
 }
 
 /// Bytes `start` to `end`, the latter not included.
@@ -279,6 +299,8 @@ pub enum RefusalCode {
     Internal,
     /// The asker may not.
     NotAllowed,
+    /// A voucher that is worth nothing here.
+    Voucher,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod assist;
 pub mod fetch;
 pub mod openings;
+pub mod purse;
 pub mod put;
 pub mod rebuild;
 pub mod receive;
@@ -13,6 +14,7 @@ mod spread;
 pub use assist::assist;
 pub use fetch::{FetchError, Fetcher, ShardSource};
 pub use openings::{piece_openings, send_openings};
+pub use purse::{Purse, PurseError};
 pub use put::{PutError, PutPlan, PutTarget, assisted_put, direct_put};
 pub use rebuild::{RebuildError, rebuild_shard};
 pub use receive::{ReceiveError, receive_shard};

@@ -66,7 +66,7 @@ fn fetch(peers: &Peers, header: &PackHeader, nodes: &[Node], range: ByteRange) -
         .enumerate()
         .map(|(shard, node)| node.source(shard as u8))
         .collect();
-    Fetcher::new(peers, header, sources, range).unwrap()
+    Fetcher::new(peers, None, header, sources, range).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,7 @@ async fn any_range_is_the_naive_slice_with_all_nodes_and_with_half_of_them() {
         end: LENGTH as u64 + 1,
     };
     assert!(matches!(
-        Fetcher::new(&peers, &header, vec![], beyond),
+        Fetcher::new(&peers, None, &header, vec![], beyond),
         Err(FetchError::Range { .. })
     ));
 }
@@ -408,6 +408,7 @@ async fn a_node_refuses_ranges_that_are_out_of_order_or_outside() {
             pack: header.id().unwrap(),
             shard: ShardIndex(0),
             ranges: ranges.clone(),
+            voucher: None,
         });
         let error = connection.ask(&request).await.unwrap_err();
         assert!(

@@ -16,6 +16,7 @@ use holdfast_client::put::PutOptions;
 use holdfast_client::session::Session;
 use holdfast_client::wallet::Wallet;
 use holdfast_market::run::{Config, Market, init};
+use holdfast_market_core::channel::SignedVoucher;
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::{Acceptance, Body, ProviderOffer, encode};
 use holdfast_market_core::parameters::Parameters;
@@ -30,6 +31,7 @@ use holdfast_node::placement::{Occupancy, Piece};
 use holdfast_node::room::Room;
 use holdfast_node::service::{Service, Shared};
 use holdfast_node::shards::ShardStore;
+use holdfast_node::till::Till;
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::piece::PieceRoots;
 use holdfast_proofs::sector::SectorClass;
@@ -57,6 +59,15 @@ const GROUPS: usize = 64;
 /// Levels of a subtree that fills a group.
 const GROUP_LEVELS: u32 = 4;
 
+/// What a node takes for reading a GiB.
+#[derive(Clone, Copy, Default)]
+pub struct Reading {
+    /// By its offer on the ledger.
+    pub offered: Amount,
+    /// What it asks of who reads.
+    pub asked: Amount,
+}
+
 /// A storage node: its service, without the pipeline behind it.
 pub struct Node {
     pub provider: ProviderId,
@@ -78,6 +89,7 @@ impl Node {
         (network, parameters): (NetworkId, Parameters),
         client: &LedgerClient,
         owner: &SigningKey,
+        reading: Reading,
         room: Room,
     ) -> Self {
         let manner = Arc::new(Mutex::new(Manner::Honest));
@@ -93,6 +105,7 @@ impl Node {
             worker: worker.clone(),
             node: node_key(&identity),
             price: PRICE,
+            till: Till::new(reading.asked),
             journal: Journal::open(&folder.join("node.db")).unwrap(),
             shards: ShardStore::open(&folder.join("shards")).unwrap(),
             room,
@@ -103,6 +116,7 @@ impl Node {
             node: node_key(&identity),
             endpoint: endpoint.local_addr().unwrap().to_string(),
             price: PRICE,
+            read_price: reading.offered,
         };
         let offer_address = offer.endpoint.clone();
         let peers = Peers::new(identity, network).unwrap();
@@ -208,6 +222,14 @@ impl Node {
                 piece_roots: roots.0,
             });
         }
+        self.as_worker(Body::AcceptDeals {
+            provider: self.provider,
+            deals,
+        })
+        .await;
+    }
+
+    async fn as_worker(&self, body: Body) {
         let fees = Body::Transfer {
             to: address_of(&self.shared.worker),
             amount: Amount::hold(1),
@@ -219,11 +241,21 @@ impl Node {
             self.shared.parameters.clone(),
             self.shared.worker.clone(),
         );
-        let body = Body::AcceptDeals {
-            provider: self.provider,
-            deals,
-        };
         worker.send(body).await.unwrap();
+    }
+
+    /// The highest voucher of every payer, written down or not.
+    pub fn vouchers(&self) -> Vec<SignedVoucher> {
+        for signed in self.shared.till.unkept() {
+            self.shared.journal.put_voucher(&signed).unwrap();
+            self.shared.till.kept(&signed);
+        }
+        self.shared.journal.vouchers().unwrap()
+    }
+
+    /// Redeems a voucher, paying its worker's fee first.
+    pub async fn redeem(&self, voucher: SignedVoucher) {
+        self.as_worker(Body::RedeemVoucher { voucher }).await;
     }
 
     /// Files of shards, whole or not.
@@ -268,7 +300,8 @@ impl Node {
 
     /// Has a shard again from others of its pack, as its pipeline would.
     pub async fn rebuild(&self, client: &LedgerClient, deal: DealId) -> Result<(), NodeError> {
-        let rebuilt = holdfast_node::heal::rebuild(&self.shared, &self.peers, client, deal).await;
+        let rebuilt =
+            holdfast_node::heal::rebuild(&self.shared, &self.peers, None, client, deal).await;
         rebuilt.map(drop)
     }
 
@@ -307,6 +340,20 @@ impl Network {
 
     /// The same, with so many blocks for a promise, and one owner more who has no node yet.
     pub async fn promising(nodes: u64, sectors: u64, promise: Blocks) -> Self {
+        Self::make(nodes, sectors, promise, |_| Reading::default()).await
+    }
+
+    /// A network whose nodes charge for reading, each as `reading` says of its number.
+    pub async fn charging(nodes: u64, sectors: u64, reading: fn(usize) -> Reading) -> Self {
+        Self::make(nodes, sectors, Blocks(1 << 20), reading).await
+    }
+
+    async fn make(
+        nodes: u64,
+        sectors: u64,
+        promise: Blocks,
+        reading: fn(usize) -> Reading,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("network");
         let wallet = Wallet::create(&path.join("wallet"), None).unwrap();
@@ -358,7 +405,9 @@ impl Network {
         };
         for (number, owner) in owners.iter().enumerate().take(nodes as usize) {
             let at = network.path(&format!("node {number}"));
-            let node = Node::start(&at, rules.clone(), &client, owner, room(sectors)).await;
+            let reading = reading(number);
+            let node =
+                Node::start(&at, rules.clone(), &client, owner, reading, room(sectors)).await;
             network.nodes.push(node);
         }
         network

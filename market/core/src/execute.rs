@@ -2,6 +2,7 @@
 
 mod account;
 mod block_end;
+mod channel;
 mod deal;
 mod due;
 mod embed;
@@ -375,6 +376,11 @@ impl<V: ReadView> Context<'_, V> {
             Body::DemandOpening { deal, quad } => self.demand_opening(sender, deal, *quad),
             Body::AnswerOpening { deal, opening } => self.answer_opening(sender, deal, opening),
             Body::SubmitFraud { deal, opening } => self.submit_fraud(sender, deal, opening),
+            Body::OpenChannel { provider, deposit } => {
+                self.open_channel(sender, *provider, *deposit)
+            }
+            Body::CloseChannel { provider } => self.close_channel(sender, *provider),
+            Body::RedeemVoucher { voucher } => self.redeem_voucher(sender, voucher),
         }
     }
 }

@@ -20,6 +20,10 @@ pub const DEMANDS: &[u8] = b"demands/";
 pub const OWNER_DEAL_SET: &[u8] = b"owner-deal-set/";
 /// Which deals name a provider: provider, pack, shard.
 pub const PROVIDER_DEAL: &[u8] = b"provider-deal/";
+/// Channels by provider and payer.
+pub const CHANNEL: &[u8] = b"channel/";
+/// Which channels a payer has: payer, provider.
+pub const PAYER_CHANNEL: &[u8] = b"payer-channel/";
 /// Names by owner and label.
 pub const NAME: &[u8] = b"name/";
 /// Recent beacons by height.
@@ -108,6 +112,35 @@ pub fn provider_deal(provider: ProviderId, id: &DealId) -> Vec<u8> {
 /// Before all deals that name a provider.
 pub fn provider_deals(provider: ProviderId) -> Vec<u8> {
     key(PROVIDER_DEAL, &[&provider.0.to_be_bytes()])
+}
+
+/// Of a channel.
+pub fn channel(provider: ProviderId, payer: &Address) -> Vec<u8> {
+    key(CHANNEL, &[&provider.0.to_be_bytes(), payer.as_bytes()])
+}
+
+/// Before all channels to a provider.
+pub fn channels_to(provider: ProviderId) -> Vec<u8> {
+    key(CHANNEL, &[&provider.0.to_be_bytes()])
+}
+
+/// That a payer has a channel.
+pub fn payer_channel(payer: &Address, provider: ProviderId) -> Vec<u8> {
+    key(
+        PAYER_CHANNEL,
+        &[payer.as_bytes(), &provider.0.to_be_bytes()],
+    )
+}
+
+/// Before all channels of a payer.
+pub fn payer_channels(payer: &Address) -> Vec<u8> {
+    key(PAYER_CHANNEL, &[payer.as_bytes()])
+}
+
+/// The provider at the end of a key that [`payer_channel`] made.
+pub fn provider_at_end(key: &[u8]) -> Option<ProviderId> {
+    let bytes = key.get(key.len().checked_sub(8)?..)?;
+    Some(ProviderId(u64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
 /// Of a name.

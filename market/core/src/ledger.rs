@@ -3,6 +3,7 @@
 //! The books are kept here and nowhere else: whoever writes an account, a provider, a deal or a
 //! deal set changes the matching sum by the difference between what it held and what it holds.
 
+use crate::channel::{Channel, ChannelId};
 use crate::keys;
 use crate::message::{decode, encode};
 use crate::refusal::{Refusal, Stop};
@@ -250,6 +251,53 @@ impl<'v, V: ReadView> Ledger<'v, V> {
         self.put_object(keys::demands(id), demands)
     }
 
+    pub fn channel_option(
+        &self,
+        provider: ProviderId,
+        payer: &Address,
+    ) -> Result<Option<Channel>, ViewError> {
+        read(self, "channel", &keys::channel(provider, payer))
+    }
+
+    pub fn channel(&self, provider: ProviderId, payer: &Address) -> Result<Channel, Stop> {
+        let channel = self.channel_option(provider, payer)?;
+        Ok(channel.ok_or(Refusal::NoChannel {
+            provider,
+            payer: *payer,
+        })?)
+    }
+
+    pub fn put_channel(&mut self, channel: &Channel) -> Result<(), Stop> {
+        let ChannelId {
+            payer, provider, ..
+        } = channel.id;
+        self.shift_channel(provider, &payer, channel.holds()?)?;
+        self.put(keys::payer_channel(&payer, provider), Some(vec![1]));
+        self.put_object(keys::channel(provider, &payer), channel)
+    }
+
+    pub fn remove_channel(&mut self, channel: &Channel) -> Result<(), Stop> {
+        let ChannelId {
+            payer, provider, ..
+        } = channel.id;
+        self.shift_channel(provider, &payer, Amount::ZERO)?;
+        self.put(keys::payer_channel(&payer, provider), None);
+        self.put(keys::channel(provider, &payer), None);
+        Ok(())
+    }
+
+    fn shift_channel(
+        &mut self,
+        provider: ProviderId,
+        payer: &Address,
+        after: Amount,
+    ) -> Result<(), Stop> {
+        let before = self
+            .channel_option(provider, payer)?
+            .map_or(Ok(Amount::ZERO), |before| before.holds())?;
+        Self::shift(&mut self.supply.escrow, before, after)
+    }
+
     pub fn name(&self, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
         read(self, "name", &keys::name(owner, label))
     }
@@ -390,6 +438,13 @@ impl Deal {
             Some(demand) => add(self.escrow, demand.deposit),
             None => Ok(self.escrow),
         }
+    }
+}
+
+impl Channel {
+    /// Tokens that lie in it.
+    pub(crate) fn holds(&self) -> Result<Amount, Stop> {
+        take(self.deposit, self.redeemed, "the deposit of a channel")
     }
 }
 

@@ -9,6 +9,7 @@ pub mod beacon;
 pub mod block;
 pub mod build;
 pub mod challenge;
+pub mod channel;
 pub mod execute;
 pub mod genesis;
 pub mod keys;

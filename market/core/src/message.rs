@@ -1,5 +1,6 @@
 //! Messages: what accounts, clients, owners and workers ask of the ledger (PROTOCOL, *Messages*).
 
+use crate::channel::SignedVoucher;
 use crate::receipt::SignedReceipt;
 use crate::receipt::Tier;
 use crate::units::{
@@ -22,6 +23,8 @@ pub enum SigningContext {
     Receipt,
     /// A block header.
     Block,
+    /// A payer's voucher for what it has read.
+    Voucher,
 }
 
 impl SigningContext {
@@ -30,6 +33,7 @@ impl SigningContext {
             Self::Message => "holdfast 2026-11 ledger message signature",
             Self::Receipt => "holdfast 2026-11 shard receipt signature",
             Self::Block => "holdfast 2026-11 block header signature",
+            Self::Voucher => "holdfast 2026-11 payment voucher signature",
         }
     }
 
@@ -320,6 +324,23 @@ pub enum Body {
         /// The bytes under the shard root beside the nodes under the piece roots.
         opening: PieceOpening,
     },
+    /// Opens the sender's channel to a provider, or adds to its deposit.
+    OpenChannel {
+        /// Who can be paid through it.
+        provider: ProviderId,
+        /// Moved from the sender's account.
+        deposit: Amount,
+    },
+    /// Closes the sender's channel once the dispute window is over.
+    CloseChannel {
+        /// To whom it is.
+        provider: ProviderId,
+    },
+    /// Pays a provider what the voucher says and was not paid yet (worker only).
+    RedeemVoucher {
+        /// The payer's word.
+        voucher: SignedVoucher,
+    },
 }
 
 /// What a provider offers, and where.
@@ -331,6 +352,8 @@ pub struct ProviderOffer {
     pub endpoint: String,
     /// The least price that it takes for a GiB and a period, hot.
     pub price: Amount,
+    /// What a GiB read from it costs, paid by vouchers; nothing where reading is free.
+    pub read_price: Amount,
 }
 
 /// A deal set as its owner proposes it.

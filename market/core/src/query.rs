@@ -1,5 +1,6 @@
 //! Typed reads over any view: what the API, nodes and audits ask.
 
+use crate::channel::Channel;
 use crate::keys;
 use crate::ledger::{read, read_present};
 use crate::message::decode;
@@ -142,6 +143,58 @@ pub fn deals_of(
     Ok(deals)
 }
 
+/// The channel of a payer to a provider.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn channel(
+    view: &impl ReadView,
+    provider: ProviderId,
+    payer: &Address,
+) -> Result<Option<Channel>, ViewError> {
+    read(view, "channel", &keys::channel(provider, payer))
+}
+
+/// Channels to a provider, those of payers above `after`, at most `limit`.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn channels_to(
+    view: &impl ReadView,
+    provider: ProviderId,
+    after: Option<&Address>,
+    limit: usize,
+) -> Result<Vec<Channel>, ViewError> {
+    let after = after.map(|payer| keys::channel(provider, payer));
+    list(view, "channel", &keys::channels_to(provider), after, limit)
+}
+
+/// Channels of a payer, those to providers above `after`, at most `limit`.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn channels_of(
+    view: &impl ReadView,
+    payer: &Address,
+    after: Option<ProviderId>,
+    limit: usize,
+) -> Result<Vec<Channel>, ViewError> {
+    let mut channels = Vec::new();
+    let after = after.map(|provider| keys::payer_channel(payer, provider));
+    if limit == 0 {
+        return Ok(channels);
+    }
+    each(view, &keys::payer_channels(payer), after, |key, _| {
+        if let Some(provider) = keys::provider_at_end(key)
+            && let Some(channel) = channel(view, provider, payer)?
+        {
+            channels.push(channel);
+        }
+        Ok(channels.len() < limit)
+    })?;
+    Ok(channels)
+}
+
 /// A name.
 ///
 /// # Errors
@@ -213,6 +266,12 @@ pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
         for demand in &demands {
             add(&mut counted.escrow, demand.deposit)?;
         }
+        Ok(true)
+    })?;
+    each(view, keys::CHANNEL, None, |_, bytes| {
+        let channel: Channel = object("channel", bytes)?;
+        let holds = channel.deposit.checked_sub(channel.redeemed);
+        add(&mut counted.escrow, holds.ok_or_else(over)?)?;
         Ok(true)
     })?;
     each(view, keys::DEAL_SET, None, |_, bytes| {

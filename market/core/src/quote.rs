@@ -134,7 +134,10 @@ pub fn work(body: &Body) -> usize {
         | Body::ClaimBrokenPromise { .. }
         | Body::DemandOpening { .. }
         | Body::AnswerOpening { .. }
-        | Body::SubmitFraud { .. } => (0, 0),
+        | Body::SubmitFraud { .. }
+        | Body::OpenChannel { .. }
+        | Body::CloseChannel { .. }
+        | Body::RedeemVoucher { .. } => (0, 0),
     };
     proofs.saturating_add(SECTOR_WORK.saturating_mul(sectors))
 }

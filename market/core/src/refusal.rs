@@ -2,7 +2,7 @@
 
 use crate::message::Unencodable;
 use crate::quote::Unpayable;
-use crate::units::{Amount, DealId, Height, PackId, ProviderId, SectorId};
+use crate::units::{Address, Amount, DealId, Height, PackId, ProviderId, SectorId};
 use crate::view::ViewError;
 use holdfast_proofs::sector::Group;
 use holdfast_proofs::verify::VerifyError;
@@ -128,6 +128,37 @@ pub enum Refusal {
     /// No such deal.
     #[error("there is no deal {0}")]
     NoDeal(DealId),
+    /// No such channel.
+    #[error("there is no channel to provider {provider} of {payer}; it opens with a deposit")]
+    NoChannel {
+        /// Whose end.
+        provider: ProviderId,
+        /// Whose deposit.
+        payer: Address,
+    },
+    /// A channel that closes takes nothing more.
+    #[error("the channel to provider {provider} closes at height {end}; open it anew after that")]
+    ChannelCloses {
+        /// Whose end.
+        provider: ProviderId,
+        /// When.
+        end: Height,
+    },
+    /// A voucher that its payer did not sign.
+    #[error("the voucher is not signed by {0} for this network")]
+    VoucherSignature(Address),
+    /// A voucher for what was paid already, or for more than there is.
+    #[error(
+        "the voucher is for {amount}; it must be above the {redeemed} that was paid and at most the deposit of {deposit}"
+    )]
+    Voucher {
+        /// What it says.
+        amount: Amount,
+        /// What was paid.
+        redeemed: Amount,
+        /// What is there.
+        deposit: Amount,
+    },
     /// Only the owner may.
     #[error("only the owner of {0} may do this")]
     NotOwner(String),

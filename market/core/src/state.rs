@@ -325,7 +325,7 @@ pub struct Supply {
     pub balances: Amount,
     /// In collateral and deposits of providers, vesting included.
     pub collateral: Amount,
-    /// In escrow of deals, repair budgets and demands.
+    /// In escrow of deals, repair budgets, demands and channels.
     pub escrow: Amount,
 }
 

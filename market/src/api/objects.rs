@@ -6,6 +6,7 @@ use crate::listing;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use holdfast_market_core::channel::Channel;
 use holdfast_market_core::query;
 use holdfast_market_core::state::{Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
 use holdfast_market_core::units::{Address, DealId, PackId, ProviderId, SectorId, SectorNumber};
@@ -188,6 +189,66 @@ pub async fn deal_set(State(shared): State<Shared>, Path(pack): Path<String>) ->
         let set = query::deal_set(&ledger.view(), &pack)?;
         set.map(Json)
             .ok_or_else(|| Failure::not_found(format!("there is no deal set {pack}")))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+pub struct OfPayer {
+    payer: String,
+    after: Option<String>,
+}
+
+pub async fn channels(
+    State(shared): State<Shared>,
+    page: Result<Query<OfPayer>, QueryRejection>,
+) -> Answer<Vec<Channel>> {
+    let Query(page) = page?;
+    let payer: Address = parse("address", &page.payer)?;
+    let after: Option<ProviderId> = page
+        .after
+        .map(|after| parse("provider", &after))
+        .transpose()?;
+    blocking(&shared, move |ledger| {
+        let view = ledger.view();
+        Ok(Json(query::channels_of(&view, &payer, after, LIST_PAGE)?))
+    })
+    .await
+}
+
+pub async fn channels_to(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    page: Paged,
+) -> Answer<Vec<Channel>> {
+    let id: ProviderId = parse("provider", &id)?;
+    let Query(page) = page?;
+    let after: Option<Address> = page
+        .after
+        .map(|after| parse("address", &after))
+        .transpose()?;
+    blocking(&shared, move |ledger| {
+        let view = ledger.view();
+        query::provider(&view, id)?.ok_or_else(|| no_provider(id))?;
+        let channels = query::channels_to(&view, id, after.as_ref(), LIST_PAGE)?;
+        Ok(Json(channels))
+    })
+    .await
+}
+
+pub async fn channel(
+    State(shared): State<Shared>,
+    Path((provider, payer)): Path<(String, String)>,
+) -> Answer<Channel> {
+    let provider: ProviderId = parse("provider", &provider)?;
+    let payer: Address = parse("address", &payer)?;
+    blocking(&shared, move |ledger| {
+        let channel = query::channel(&ledger.view(), provider, &payer)?;
+        channel.map(Json).ok_or_else(|| {
+            Failure::not_found(format!(
+                "there is no channel to provider {provider} of {payer}"
+            ))
+        })
     })
     .await
 }

@@ -285,6 +285,17 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
             ", " (proposal.pack.k) " of " (proposal.pack.n)
         },
         Body::CancelDealSet { pack } => html! { "cancels what is open of " (show::pack(pack)) },
+        Body::OpenChannel { provider, deposit } => html! {
+            "puts " (deposit.to_string()) " into a channel to " (show::provider(*provider))
+        },
+        Body::CloseChannel { provider } => {
+            html! { "closes its channel to " (show::provider(*provider)) }
+        }
+        Body::RedeemVoucher { voucher } => html! {
+            (show::provider(voucher.voucher.channel.provider)) " redeems what "
+            (show::account(ledger, &voucher.voucher.channel.payer)) " owes for reading: "
+            (voucher.voucher.amount.to_string()) " so far"
+        },
         Body::RegisterProvider { collateral, .. } => {
             html! { "registers a provider with " (collateral.to_string()) }
         }

@@ -7,7 +7,8 @@ use crate::work::Lane;
 use holdfast_market_core::units::DealId;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::quic::Peers;
-use holdfast_wire::transfer::{PeerFault, ShardSource, rebuild_shard};
+use holdfast_wire::transfer::{PeerFault, Purse, ShardSource, rebuild_shard};
+use std::sync::Arc;
 
 impl Pipeline {
     /// Begins to have the next damaged shard again, where its deal set says what it was made of.
@@ -22,6 +23,7 @@ impl Pipeline {
                 continue;
             }
             let (shared, peers) = (self.shared.clone(), self.peers.clone());
+            let purse = Some(self.purse.clone());
             let (ledger, healed) = (self.ledger.clone(), self.healed.clone());
             let (runtime, height) = (tokio::runtime::Handle::current(), view.height);
             let job = move || {
@@ -38,7 +40,7 @@ impl Pipeline {
                 // priority of the job, and keep it.
                 let (say, hear) = std::sync::mpsc::channel();
                 runtime.spawn(async move {
-                    let _ = say.send(rebuild(&shared, &peers, &ledger, deal).await);
+                    let _ = say.send(rebuild(&shared, &peers, purse, &ledger, deal).await);
                 });
                 let faults = hear.recv().map_err(|_| NodeError::Rebuild {
                     shard: deal,
@@ -69,6 +71,7 @@ impl Pipeline {
 pub async fn rebuild(
     shared: &Shared,
     peers: &Peers,
+    purse: Option<Arc<Purse>>,
     ledger: &LedgerClient,
     deal: DealId,
 ) -> Result<Vec<PeerFault>, NodeError> {
@@ -92,7 +95,7 @@ pub async fn rebuild(
     });
     let path = shared.shards.path(deal);
     let header = &set.proposal.pack;
-    let faults = rebuild_shard(peers, header, deal.shard, others.collect(), &path)
+    let faults = rebuild_shard(peers, purse, header, deal.shard, others.collect(), &path)
         .await
         .map_err(|error| failed(&error))?;
     shared.shards.mended(deal);

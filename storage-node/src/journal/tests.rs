@@ -2,6 +2,7 @@
 use super::*;
 use crate::damage::{self, Damage, Owner, kind_of};
 use ed25519_dalek::SigningKey;
+use holdfast_market_core::channel::{ChannelId, Voucher};
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{
@@ -111,8 +112,15 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
             journal.put_sector(SectorNumber(number), &record).unwrap();
         }
         journal.put_outbox("accept", &entry).unwrap();
+        journal.put_voucher(&voucher(1)).unwrap();
+        journal.put_voucher(&voucher(2)).unwrap();
     });
     step(&path, |journal| {
+        // One a payer: the last.
+        assert_eq!(journal.vouchers().unwrap(), [voucher(2)]);
+        let payer = voucher(2).voucher.channel.payer;
+        assert_eq!(journal.voucher(&payer).unwrap(), Some(voucher(2)));
+        journal.forget_voucher(&payer).unwrap();
         let shards = journal.shards().unwrap();
         assert_eq!(
             shards,
@@ -133,7 +141,22 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
         assert_eq!(journal.shard(deal(1)).unwrap(), None);
         assert!(journal.shard(deal(2)).unwrap().is_some());
         assert!(journal.outbox().unwrap().is_empty());
+        assert!(journal.vouchers().unwrap().is_empty());
     });
+}
+
+fn voucher(amount: u128) -> SignedVoucher {
+    let key = SigningKey::from_bytes(&[3; 32]);
+    let channel = ChannelId {
+        payer: Address(key.verifying_key().to_bytes()),
+        provider: ProviderId(1),
+        opened: Height(2),
+    };
+    let voucher = Voucher {
+        channel,
+        amount: Amount(amount),
+    };
+    SignedVoucher::new(NetworkId([1; 32]), &key, voucher).unwrap()
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Giving shards out: verified ranges, and openings under both roots.
 
+use super::payment::Unpaid;
 use super::{Service, Shared, TURN_TIME};
 use crate::error::NodeError;
 use crate::journal::ShardRecord;
 use holdfast_market_core::message::PieceOpening;
-use holdfast_market_core::units::DealId;
+use holdfast_market_core::units::{ByteCount, DealId};
 use holdfast_proofs::piece::{PieceShape, QUAD_BYTES, QuadOpening};
 use holdfast_wire::bao::Outboard;
 use holdfast_wire::protocol::{
-    ByteRange, GetPieceProof, GetShard, MAX_QUADS, Refusal, RefusalCode,
+    ByteRange, GetPieceProof, GetShard, MAX_QUADS, Refusal, RefusalCode, Response,
 };
 use holdfast_wire::quic::{Reply, Turn, serve::ReplyError};
 use holdfast_wire::transfer::{SendShardError, send_openings, send_shard};
@@ -57,9 +58,20 @@ impl Service {
             Ok(opened) => opened,
             Err(refusal) => return reply.refuse(refusal).await,
         };
+        match self.paid_for(&get).await {
+            Ok(()) => {}
+            Err(Unpaid::Due(due)) => return reply.send(&Response::PaymentDue(due)).await,
+            Err(Unpaid::Refused(refusal)) => return reply.refuse(refusal).await,
+        }
+        let lengths = get.ranges.iter().map(|range| range.length().0);
+        let bytes = ByteCount(lengths.fold(0, u64::saturating_add));
         match send_shard(reply, file, outboard, get.ranges).await {
             Ok(()) => Ok(()),
             Err(SendShardError::Stored(error)) => {
+                if let Some(signed) = &get.voucher {
+                    let payer = &signed.voucher.channel.payer;
+                    self.shared.till.not_sent(payer, bytes);
+                }
                 self.outboards.forget(deal);
                 // The stream was broken off: the asker goes to another for the rest.
                 let error = self.shared.shards.damage(deal, error.to_string());

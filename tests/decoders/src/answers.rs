@@ -3,6 +3,7 @@
 use crate::read::{answer, json, plain_json, texts, usual};
 use crate::{Answer, Bounds, Decoder, FEW_CALLS, Form, sample};
 use holdfast_market_core::block::{Outcome, OutcomeResult};
+use holdfast_market_core::channel::Channel;
 use holdfast_market_core::state::{DealSet, Name, Provider, Sector, Supply};
 use holdfast_market_core::tree::{self, MemoryTree};
 use holdfast_market_core::units::*;
@@ -55,6 +56,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         }),
         text("api-providers", plain_json::<Vec<Provider>>, || {
             texts([vec![sample::provider(); 2]])
+        }),
+        text("api-channels", plain_json::<Vec<Channel>>, || {
+            texts([vec![sample::channel(); 2]])
         }),
         text("api-sectors", plain_json::<Vec<Sector>>, || {
             texts([vec![sample::sector()]])

@@ -4,6 +4,7 @@ use crate::read::{answer, encoded, object, plain, usual};
 use crate::{Answer, Decoder, Form, sample};
 use holdfast_market_core::beacon;
 use holdfast_market_core::block::{Block, Certificate, CertifiedBlock, Header, Outcome, Validator};
+use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::list::{self, Membership};
 use holdfast_market_core::message::{PackHeader, PieceOpening, SignedMessage, SigningContext};
@@ -84,6 +85,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         }),
         cbor("state-demands", plain::<Vec<Demand>>, || {
             encoded([vec![sample::demand(); 2]])
+        }),
+        cbor("state-channel", plain::<Channel>, || {
+            encoded([sample::channel()])
         }),
         cbor("state-name", plain::<Name>, || encoded([sample::name()])),
         cbor("state-supply", supply, || encoded([sample::supply()])),

@@ -4,6 +4,7 @@ use holdfast_market_core::beacon::BeaconSecret;
 use holdfast_market_core::block::{
     Block, Certificate, CertifiedBlock, Header, Outcome, OutcomeResult, Validator,
 };
+use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher, Voucher};
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::*;
 use holdfast_market_core::parameters::Parameters;
@@ -143,6 +144,7 @@ fn offer() -> ProviderOffer {
         node: NodeKey([4; 32]),
         endpoint: "127.0.0.1:4000".into(),
         price: Amount(900),
+        read_price: Amount::ZERO,
     }
 }
 
@@ -279,6 +281,12 @@ pub(crate) fn bodies() -> Vec<Body> {
             deal: deal_id(),
             opening: opening(),
         },
+        Body::OpenChannel {
+            provider,
+            deposit: Amount(9_000),
+        },
+        Body::CloseChannel { provider },
+        Body::RedeemVoucher { voucher: voucher() },
     ]
 }
 
@@ -420,6 +428,28 @@ pub(crate) fn sector() -> Sector {
         }),
         locked: Amount(6),
     }
+}
+
+/// A channel that closes.
+pub(crate) fn channel() -> Channel {
+    Channel {
+        id: ChannelId {
+            payer: address(2),
+            provider: ProviderId(3),
+            opened: Height(40),
+        },
+        deposit: Amount(9_000),
+        redeemed: Amount(70),
+        closing: Some(Height(99)),
+    }
+}
+
+pub(crate) fn voucher() -> SignedVoucher {
+    let voucher = Voucher {
+        channel: channel().id,
+        amount: Amount(5_000),
+    };
+    SignedVoucher::new(NETWORK, &key(2), voucher).unwrap()
 }
 
 pub(crate) fn demand() -> Demand {

@@ -10,6 +10,7 @@ use holdfast_market::ledger::Ledger;
 use holdfast_market::store::Head;
 use holdfast_market::store::columns::{Place, read_node};
 use holdfast_market::validator::{KEY_FILE, KeyError, ValidatorKeys};
+use holdfast_market_core::channel::SignedVoucher;
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::{Body as MessageBody, Message, SignedMessage, encode};
 use holdfast_market_core::quote;
@@ -52,6 +53,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
                 },
                 fresh,
             ])
+        }),
+        cbor("journal-voucher", plain::<SignedVoucher>, || {
+            encoded([sample::voucher()])
         }),
         cbor("journal-outbox", plain::<OutboxEntry>, || {
             encoded(sample::bodies().into_iter().map(|body| {

@@ -134,6 +134,7 @@ fn requests() -> Vec<Request> {
                     end: 50_000,
                 },
             ],
+            voucher: Some(Box::new(sample::voucher())),
         }),
         Request::GetPieceProof(GetPieceProof {
             pack,
@@ -159,6 +160,11 @@ fn responses() -> Vec<Response> {
         Response::Shard {
             length: ByteCount(50_000),
         },
+        Response::PaymentDue(PaymentDue {
+            price: Amount(1_000_000),
+            owed: Amount(7_000),
+            paid: Some(Box::new(sample::voucher())),
+        }),
         Response::PieceOpenings,
         Response::Status(NodeStatus {
             provider: Some(ProviderId(3)),

@@ -108,6 +108,7 @@ mod tests {
                     };
                     5
                 ],
+                voucher: None,
             }),
         ]
     }

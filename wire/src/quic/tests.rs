@@ -117,6 +117,7 @@ fn get(shard: u8) -> Request {
         pack: PackId([0; 32]),
         shard: ShardIndex(shard),
         ranges: vec![],
+        voucher: None,
     })
 }
 

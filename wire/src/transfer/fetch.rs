@@ -1,18 +1,18 @@
 //! Reading a range of a pack from any k of its shards: verified group by group, slow peers hedged,
 //! lying and failing ones replaced.
 
-use super::{PeerFault, list};
+use super::{PeerFault, Purse, list};
 use crate::bao::{BaoError, verify_body};
 use crate::erasure::{CodeError, Coder};
 use crate::pack::range::Segment;
 use crate::pack::{LayoutError, PackLayout};
-use crate::protocol::{ByteRange, GetShard, Request, Response, truncate};
+use crate::protocol::{ByteRange, GetShard, PaymentDue, Request, Response, truncate};
 use crate::quic::{CallError, Peers};
 use bytes::Bytes;
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use holdfast_market_core::message::{PackHeader, Unencodable};
 use holdfast_market_core::units::{ByteCount, NodeKey, PackId, ProviderId, ShardIndex, ShardRoot};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const AT_ONCE: usize = 3;
 const HEDGE: Duration = Duration::from_millis(800);
 /// A peer that has not answered a segment in this time has failed.
 const PEER_TIME: Duration = Duration::from_secs(20);
+/// So often a peer may ask for payment before it sends one segment: for a channel, for what was sent
+/// before, for a larger deposit.
+const PAYMENTS: u32 = 4;
 /// After so many failures a peer is not asked again in this fetch.
 const FAILURES: u32 = 2;
 
@@ -89,6 +92,7 @@ impl std::fmt::Debug for Fetcher {
 
 struct Shared {
     peers: Peers,
+    purse: Option<Arc<Purse>>,
     pack: PackId,
     layout: PackLayout,
     shard_length: ByteCount,
@@ -116,6 +120,22 @@ impl Health {
     }
 }
 
+/// What one answer brings.
+enum Read {
+    /// The bytes, verified.
+    Bytes(Vec<u8>),
+    /// None before this is paid.
+    Due(PaymentDue),
+}
+
+/// How far the reading from one candidate is.
+#[derive(Default)]
+struct Progress {
+    verified: AtomicU64,
+    /// Whether it waits for this side's payment.
+    paying: AtomicBool,
+}
+
 /// Why one shard was not read.
 enum Miss {
     /// Other bytes than the shard's, or another length.
@@ -128,12 +148,14 @@ enum Miss {
 
 impl Fetcher {
     /// A fetch of `range` of the pack. `sources` says where its shards may be read; several may
-    /// have the same shard.
+    /// have the same shard. Providers that want to be paid for it are paid by `purse`; without one
+    /// they are gone around.
     ///
     /// # Errors
     /// A header without layout, a range that is not inside the pack.
     pub fn new(
         peers: &Peers,
+        purse: Option<Arc<Purse>>,
         header: &PackHeader,
         sources: Vec<ShardSource>,
         range: ByteRange,
@@ -154,6 +176,7 @@ impl Fetcher {
             .collect();
         let shared = Arc::new(Shared {
             peers: peers.clone(),
+            purse,
             pack: header.id()?,
             layout,
             shard_length: header.shard_length,
@@ -293,15 +316,61 @@ impl Shared {
             .collect()
     }
 
-    /// Asks one candidate for the segment's bytes of its shard.
+    /// Asks one candidate for the segment's bytes of its shard, and pays for them where it wants that.
     async fn ask(
         &self,
         candidate: usize,
         range: ByteRange,
-        verified: &AtomicU64,
+        progress: &Progress,
     ) -> Result<Vec<u8>, Miss> {
-        let Some(Candidate { source, root }) = self.sources.get(candidate) else {
+        let Some(candidate) = self.sources.get(candidate) else {
             return Err(Miss::Gone("no such candidate".into()));
+        };
+        let source = &candidate.source;
+        for _ in 0..PAYMENTS {
+            let reading = self.read(candidate, range, &progress.verified);
+            let read = tokio::time::timeout(PEER_TIME, reading)
+                .await
+                .unwrap_or_else(|_| {
+                    let seconds = PEER_TIME.as_secs();
+                    Err(Miss::Failed(format!("it gave no answer in {seconds} s")))
+                })?;
+            let due = match read {
+                Read::Bytes(bytes) => {
+                    self.peers.note_success(source.node);
+                    if let Some(purse) = &self.purse {
+                        purse.received(source.provider, range.length()).await;
+                    }
+                    return Ok(bytes);
+                }
+                Read::Due(due) => due,
+            };
+            let Some(purse) = &self.purse else {
+                let price = due.price;
+                return Err(Miss::Gone(format!("it wants {price} for reading a GiB")));
+            };
+            progress.paying.store(true, Ordering::Relaxed);
+            let met = purse.meet(source.provider, &due, range.length()).await;
+            progress.paying.store(false, Ordering::Relaxed);
+            met.map_err(|error| Miss::Gone(error.to_string()))?;
+        }
+        Err(Miss::Gone("it was paid as it asked and asks again".into()))
+    }
+
+    /// Asks once, with the voucher for everything had so far.
+    async fn read(
+        &self,
+        candidate: &Candidate,
+        range: ByteRange,
+        verified: &AtomicU64,
+    ) -> Result<Read, Miss> {
+        let Candidate { source, root } = candidate;
+        let voucher = match &self.purse {
+            Some(purse) => purse
+                .voucher(source.provider)
+                .await
+                .map_err(|error| Miss::Gone(error.to_string()))?,
+            None => None,
         };
         let asking = async {
             let connection = self.peers.connect(&source.endpoint, source.node).await?;
@@ -309,41 +378,30 @@ impl Shared {
                 pack: self.pack,
                 shard: source.shard,
                 ranges: vec![range],
+                voucher,
             });
             let exchange = connection.open(&request, ByteCount(0)).await?;
             exchange.answer().await
         };
-        let reading = async {
-            let (response, body) = asking.await.map_err(miss)?;
-            match response {
-                Response::Shard { length } if length == self.shard_length => {
-                    verify_body(*root, length, range, body, verified)
-                        .await
-                        .map_err(|error| match error {
-                            error if error.is_lie() => Miss::Lie(error.to_string()),
-                            error @ (BaoError::Short | BaoError::Long) => {
-                                Miss::Lie(error.to_string())
-                            }
-                            error => Miss::Failed(error.to_string()),
-                        })
-                }
-                Response::Shard { length } => Err(Miss::Lie(format!(
-                    "it says that the shard has {length} bytes, and it has {}",
-                    self.shard_length
-                ))),
-                _ => Err(Miss::Gone("it answered another question".into())),
+        let (response, body) = asking.await.map_err(miss)?;
+        match response {
+            Response::Shard { length } if length == self.shard_length => {
+                verify_body(*root, length, range, body, verified)
+                    .await
+                    .map(Read::Bytes)
+                    .map_err(|error| match error {
+                        error if error.is_lie() => Miss::Lie(error.to_string()),
+                        error @ (BaoError::Short | BaoError::Long) => Miss::Lie(error.to_string()),
+                        error => Miss::Failed(error.to_string()),
+                    })
             }
-        };
-        let read = tokio::time::timeout(PEER_TIME, reading)
-            .await
-            .unwrap_or_else(|_| {
-                let seconds = PEER_TIME.as_secs();
-                Err(Miss::Failed(format!("it gave no answer in {seconds} s")))
-            });
-        if read.is_ok() {
-            self.peers.note_success(source.node);
+            Response::Shard { length } => Err(Miss::Lie(format!(
+                "it says that the shard has {length} bytes, and it has {}",
+                self.shard_length
+            ))),
+            Response::PaymentDue(due) => Ok(Read::Due(due)),
+            _ => Err(Miss::Gone("it answered another question".into())),
         }
-        read
     }
 }
 
@@ -392,7 +450,7 @@ impl Gathering {
 struct Asked {
     candidate: usize,
     shard: ShardIndex,
-    verified: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     // What of it had come at the last look.
     seen: u64,
     // It sent nothing between two looks; what it still sends counts all the same.
@@ -402,8 +460,9 @@ struct Asked {
 impl Asked {
     /// Whether it was in order at the last look and has sent nothing since.
     fn stalls(&mut self) -> bool {
-        let verified = self.verified.load(Ordering::Relaxed);
-        let stalls = !self.slow && verified == self.seen;
+        let verified = self.progress.verified.load(Ordering::Relaxed);
+        let paying = self.progress.paying.load(Ordering::Relaxed);
+        let stalls = !self.slow && !paying && verified == self.seen;
         self.seen = verified;
         self.slow |= stalls;
         stalls
@@ -441,18 +500,18 @@ async fn read_segment(shared: Arc<Shared>, segment: Segment) -> Result<Bytes, Fe
             if enough || known {
                 continue;
             }
-            let verified = Arc::new(AtomicU64::new(0));
+            let progress = Arc::<Progress>::default();
             started.push(Asked {
                 candidate,
                 shard,
-                verified: verified.clone(),
+                progress: progress.clone(),
                 seen: 0,
                 slow: false,
             });
             let asker = shared.clone();
             let range = segment.shard;
             running.push(async move {
-                let result = asker.ask(candidate, range, &verified).await;
+                let result = asker.ask(candidate, range, &progress).await;
                 (candidate, shard, result)
             });
         }

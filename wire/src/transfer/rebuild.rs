@@ -1,6 +1,6 @@
 //! Having one shard again from k others of its pack.
 
-use super::{FetchError, Fetcher, PeerFault, ReceiveError, ShardSource, receive_shard};
+use super::{FetchError, Fetcher, PeerFault, Purse, ReceiveError, ShardSource, receive_shard};
 use crate::erasure::{CodeError, Coder};
 use crate::pack::{LayoutError, PackLayout};
 use crate::protocol::ByteRange;
@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::units::ShardIndex;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Columns that wait for the disk.
@@ -46,13 +47,14 @@ impl From<CodeError> for RebuildError {
 }
 
 /// Fetches the pack from k other shards, codes it again and writes the shard to `path`: whole,
-/// durable and of the root that the header names, or not at all. Memory is a few stripes. Answers
+/// durable and of the root that the header names, or not at all. Where reading is paid, `purse` pays. Memory is a few stripes. Answers
 /// which holders failed; the fetch went around them.
 ///
 /// # Errors
 /// Fewer than k other shards that can be read; a disk that refuses.
 pub async fn rebuild_shard(
     peers: &Peers,
+    purse: Option<Arc<Purse>>,
     header: &PackHeader,
     shard: ShardIndex,
     sources: Vec<ShardSource>,
@@ -66,7 +68,7 @@ pub async fn rebuild_shard(
         start: 0,
         end: header.length.0,
     };
-    let mut fetcher = Fetcher::new(peers, header, others.collect(), range)?;
+    let mut fetcher = Fetcher::new(peers, purse, header, others.collect(), range)?;
     let (line, pieces) = mpsc::channel(WAITING);
     let body = Body::from_channel(pieces, header.shard_length);
     let coding = code(&mut fetcher, layout, shard, line);

@@ -2,7 +2,7 @@
 //! first in the next.
 
 use super::Context;
-use super::due::{ABANDONED, DEADLINES, Due, OPENINGS, PROMISES, RELEASES, VESTINGS};
+use super::due::{ABANDONED, CHANNELS, DEADLINES, Due, OPENINGS, PROMISES, RELEASES, VESTINGS};
 use crate::block::MAX_MESSAGES;
 use crate::refusal::Stop;
 use crate::view::ReadView;
@@ -45,6 +45,7 @@ impl<V: ReadView> Context<'_, V> {
             (OPENINGS, MAX_DEALS),
             (RELEASES, MAX_DEALS),
             (VESTINGS, MAX_ITEMS),
+            (CHANNELS, MAX_DEALS),
         ] {
             let mut promises = 0usize;
             for (due, at) in self.take_due(phase, most)? {
@@ -83,6 +84,7 @@ impl<V: ReadView> Context<'_, V> {
             Due::Opening(id) => self.opening_due(&id),
             Due::Release(id) => self.release_deal(&id),
             Due::Vesting(id) => self.release_vesting(id),
+            Due::Channel(provider, payer) => self.channel_due(provider, &payer),
         }
     }
 }

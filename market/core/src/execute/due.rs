@@ -4,7 +4,9 @@
 use super::Context;
 use crate::keys;
 use crate::refusal::Stop;
-use crate::units::{DealId, Height, PackId, ProviderId, SectorId, SectorNumber, ShardIndex};
+use crate::units::{
+    Address, DealId, Height, PackId, ProviderId, SectorId, SectorNumber, ShardIndex,
+};
 use crate::view::{ReadView, ViewError};
 
 /// What falls due. The phases of a block's end are worked off in this order (PROTOCOL, *Messages
@@ -25,6 +27,8 @@ pub(super) enum Due {
     Release(DealId),
     /// A provider's rewards.
     Vesting(ProviderId),
+    /// A channel whose dispute window is over.
+    Channel(ProviderId, Address),
 }
 
 pub(super) const DEADLINES: u8 = 0;
@@ -33,6 +37,7 @@ pub(super) const PROMISES: u8 = 2;
 pub(super) const OPENINGS: u8 = 3;
 pub(super) const RELEASES: u8 = 4;
 pub(super) const VESTINGS: u8 = 5;
+pub(super) const CHANNELS: u8 = 6;
 
 impl Due {
     fn phase(self) -> u8 {
@@ -43,6 +48,7 @@ impl Due {
             Self::Opening(_) => OPENINGS,
             Self::Release(_) => RELEASES,
             Self::Vesting(_) => VESTINGS,
+            Self::Channel(..) => CHANNELS,
         }
     }
 
@@ -63,6 +69,9 @@ impl Due {
             Self::Promise(pack) => pack.as_bytes().to_vec(),
             Self::Opening(id) | Self::Release(id) => deal(id),
             Self::Vesting(id) => id.0.to_be_bytes().to_vec(),
+            Self::Channel(provider, payer) => {
+                [provider.0.to_be_bytes().as_slice(), payer.as_bytes()].concat()
+            }
         };
         keys::due(self.phase(), at, &rest)
     }
@@ -92,6 +101,11 @@ impl Due {
             (RELEASES, rest) => Self::Release(deal(rest)?),
             (VESTINGS, rest) => {
                 Self::Vesting(ProviderId(u64::from_be_bytes(rest.try_into().ok()?)))
+            }
+            (CHANNELS, rest) => {
+                let (provider, payer) = rest.split_first_chunk()?;
+                let provider = ProviderId(u64::from_be_bytes(*provider));
+                Self::Channel(provider, Address(payer.try_into().ok()?))
             }
             _ => return None,
         })
@@ -153,6 +167,7 @@ mod tests {
             Due::Opening(deal),
             Due::Release(deal),
             Due::Vesting(ProviderId(9)),
+            Due::Channel(ProviderId(9), Address([5; 32])),
         ] {
             let key = due.key(Height(77));
             assert_eq!(keys::due_height(&key), Some(Height(77)));

@@ -11,6 +11,8 @@ use crate::view::ReadView;
 
 /// Bytes of a provider's end point, at most.
 pub const MAX_ENDPOINT_BYTES: usize = 128;
+/// The most that reading a GiB may cost: no product of it leaves the numbers.
+const MAX_READ_PRICE: Amount = Amount(1 << 80);
 /// Workers that a provider had before and still answers for, at most.
 const MAX_PAST_WORKERS: usize = 16;
 
@@ -179,5 +181,9 @@ fn check_offer(offer: &ProviderOffer) -> Result<(), Stop> {
             what: "the end point",
             why: "it is `host:port` in printable ASCII".into(),
         }
+    })?;
+    require(offer.read_price <= MAX_READ_PRICE, || Refusal::Malformed {
+        what: "the price of reading",
+        why: format!("it is at most {MAX_READ_PRICE} for a GiB"),
     })
 }

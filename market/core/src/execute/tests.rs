@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod channel;
 mod deadline;
 mod deal;
 mod economy;

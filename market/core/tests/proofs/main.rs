@@ -211,6 +211,7 @@ fn two_real_sectors_are_sealed_filled_and_proven_and_every_wrong_proof_is_refuse
                 node: NodeKey([7; 32]),
                 endpoint: "127.0.0.1:4000".into(),
                 price: Amount::hold(1),
+                read_price: Amount::ZERO,
             },
             collateral: Amount::hold(100),
         };

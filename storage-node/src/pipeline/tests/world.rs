@@ -139,6 +139,7 @@ impl World {
                 sectors: self.sectors,
             },
             price: self.price,
+            read_price: Amount::ZERO,
         };
         self.node = Some(Node::open(config).unwrap());
     }

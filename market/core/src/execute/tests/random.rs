@@ -1,9 +1,10 @@
 //! Random messages, most of them invalid, in random order: tokens are conserved after every block
 //! (`World::block` recounts), every lock is covered, and nothing panics.
 
-use super::world::{ACCOUNTS, CLASS, World, address, deal_id, group, offer, sector_id};
+use super::world::{ACCOUNTS, CLASS, World, address, deal_id, group, key, offer, sector_id};
 use crate::audit::Replay;
 use crate::block::{Certificate, CertifiedBlock};
+use crate::channel::{SignedVoucher, Voucher};
 use crate::message::{
     Body, EmbedCommit, PieceOpening, PreCommit, ReplicaCommit, SignedMessage, SigningContext,
     SpacetimeProof, decode, encode,
@@ -36,7 +37,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     // Account 0 runs the provider and account 1 owns the deals, so they act most.
     let who = prop_oneof![4 => Just(0usize), 2 => Just(1usize), 1 => 0..ACCOUNTS];
     let event =
-        (who, 0u8..40, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
+        (who, 0u8..43, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
             Event {
                 who,
                 kind,
@@ -184,6 +185,23 @@ impl Random {
                 version: b,
                 root: vec![1, 0x55, 0, 0],
             },
+            40 => Body::OpenChannel {
+                provider,
+                deposit: amount,
+            },
+            41 => Body::CloseChannel { provider },
+            42 => {
+                let payer = b as usize % ACCOUNTS;
+                let channel = crate::query::channel(&world.view, provider, &address(payer));
+                let voucher = Voucher {
+                    channel: channel.unwrap()?.id,
+                    amount,
+                };
+                let network = world.rules.network;
+                Body::RedeemVoucher {
+                    voucher: SignedVoucher::new(network, &key(payer), voucher).unwrap(),
+                }
+            }
             _ => return None,
         })
     }

@@ -70,6 +70,7 @@ pub fn offer() -> ProviderOffer {
         node: NodeKey([7; 32]),
         endpoint: "127.0.0.1:4000".into(),
         price: Amount::hold(1),
+        read_price: Amount::hold(1),
     }
 }
 
@@ -222,11 +223,13 @@ impl World {
             OutcomeResult::Refused(why) => assert!(why.contains(reason), "{why} / {reason}"),
             OutcomeResult::Done => panic!("done, but should be refused: {reason}"),
         }
-        let kinds: [&[u8]; 6] = [
+        let kinds: [&[u8]; 8] = [
             keys::PROVIDER,
             keys::SECTOR,
             keys::DEAL,
             keys::DEAL_SET,
+            keys::CHANNEL,
+            keys::PAYER_CHANNEL,
             keys::NAME,
             keys::DUE,
         ];

@@ -1,0 +1,327 @@
+//! What readers owe this node, channel by channel, and the vouchers that they have given.
+//!
+//! A reader is sent at most [`READ_CREDIT`] more than it has paid for, and never more than its
+//! deposit covers: a voucher beyond the deposit is worth nothing and is refused.
+
+use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher};
+use holdfast_market_core::quote::{Unpayable, per_gib};
+use holdfast_market_core::units::{Address, Amount, ByteCount};
+use holdfast_wire::protocol::{PaymentDue, READ_CREDIT};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A voucher is written down when it is worth this much reading more than the one before.
+const KEPT_EVERY: ByteCount = ByteCount(1 << 20);
+/// Channels that are remembered. Who is forgotten goes on from the voucher that was written down.
+const CHANNELS: usize = 4096;
+
+/// The accounts of those who read here.
+#[derive(Debug)]
+pub struct Till {
+    price: Amount,
+    tallies: Mutex<BTreeMap<Address, Tally>>,
+}
+
+#[derive(Debug)]
+struct Tally {
+    id: ChannelId,
+    deposit: Amount,
+    closes: bool,
+    /// For everything that was sent.
+    owed: Amount,
+    /// The highest voucher, and what of it is written down.
+    paid: Option<SignedVoucher>,
+    kept: Amount,
+}
+
+impl Tally {
+    fn paid(&self) -> Amount {
+        let paid = self.paid.as_ref();
+        paid.map_or(Amount::ZERO, |signed| signed.voucher.amount)
+    }
+}
+
+/// What comes of a voucher that is shown with a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The bytes may be sent. Where there is a voucher in it, that is to be written down first.
+    Granted(Option<SignedVoucher>),
+    /// Something has to be paid first.
+    Due(PaymentDue),
+    /// The channel is not known here, or holds less than what is asked of it takes: the ledger may
+    /// know more.
+    Unknown(PaymentDue),
+    /// More than the channel holds.
+    Overdrawn {
+        /// What it holds.
+        deposit: Amount,
+    },
+    /// The channel is being closed.
+    Closes,
+}
+
+impl Till {
+    /// A till of a node that takes `price` for reading a GiB; nothing is paid where that is zero.
+    pub fn new(price: Amount) -> Self {
+        Self {
+            price,
+            tallies: Mutex::default(),
+        }
+    }
+
+    /// What reading a GiB costs.
+    pub fn price(&self) -> Amount {
+        self.price
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, BTreeMap<Address, Tally>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is said to who has no channel here.
+    pub fn stranger(&self) -> PaymentDue {
+        PaymentDue {
+            price: self.price,
+            owed: Amount::ZERO,
+            paid: None,
+        }
+    }
+
+    /// Takes what the ledger says of a channel, and the last voucher that was written down for it.
+    pub fn learn(&self, channel: &Channel, written: Option<SignedVoucher>) {
+        let mut tallies = self.tallies();
+        let payer = channel.id.payer;
+        if let Some(tally) = tallies.get_mut(&payer)
+            && tally.id == channel.id
+        {
+            tally.deposit = channel.deposit;
+            tally.closes = channel.closing.is_some();
+            return;
+        }
+        if tallies.len() >= CHANNELS
+            && let Some(any) = tallies.keys().next().copied()
+        {
+            tallies.remove(&any);
+        }
+        let written = written.filter(|signed| signed.voucher.channel == channel.id);
+        let paid = written
+            .as_ref()
+            .map_or(Amount::ZERO, |signed| signed.voucher.amount);
+        tallies.insert(
+            payer,
+            Tally {
+                id: channel.id,
+                deposit: channel.deposit,
+                closes: channel.closing.is_some(),
+                owed: paid.max(channel.redeemed),
+                paid: written,
+                kept: paid,
+            },
+        );
+    }
+
+    /// Takes a voucher whose signature holds, and sees whether `bytes` may be sent for it.
+    ///
+    /// # Errors
+    /// A price beyond the numbers.
+    pub fn take(&self, signed: &SignedVoucher, bytes: ByteCount) -> Result<Taken, Unpayable> {
+        let cost = per_gib(self.price, bytes)?;
+        let credit = per_gib(self.price, READ_CREDIT)?;
+        let every = per_gib(self.price, KEPT_EVERY)?;
+        let voucher = &signed.voucher;
+        let mut tallies = self.tallies();
+        let Some(tally) = tallies
+            .get_mut(&voucher.channel.payer)
+            .filter(|tally| tally.id == voucher.channel)
+        else {
+            return Ok(Taken::Unknown(self.stranger()));
+        };
+        if tally.closes {
+            return Ok(Taken::Closes);
+        }
+        if voucher.amount > tally.deposit {
+            return Ok(Taken::Overdrawn {
+                deposit: tally.deposit,
+            });
+        }
+        if voucher.amount > tally.paid() {
+            tally.paid = Some(signed.clone());
+        }
+        let due = || PaymentDue {
+            price: self.price,
+            owed: tally.owed,
+            paid: tally.paid.clone().map(Box::new),
+        };
+        let owed = Amount(tally.owed.0.saturating_add(cost.0));
+        if owed > tally.deposit {
+            return Ok(Taken::Unknown(due()));
+        }
+        if owed.saturating_sub(tally.paid()) > credit {
+            return Ok(Taken::Due(due()));
+        }
+        tally.owed = owed;
+        let unkept = tally.paid().saturating_sub(tally.kept);
+        let keep = unkept > Amount::ZERO && unkept >= every;
+        Ok(Taken::Granted(keep.then(|| tally.paid.clone()).flatten()))
+    }
+
+    /// Takes back what was counted for bytes that this node failed to send.
+    pub fn not_sent(&self, payer: &Address, bytes: ByteCount) {
+        if let Some(tally) = self.tallies().get_mut(payer)
+            && let Ok(cost) = per_gib(self.price, bytes)
+        {
+            tally.owed = tally.owed.saturating_sub(cost).max(tally.paid());
+        }
+    }
+
+    /// Notes that a voucher is written down.
+    pub fn kept(&self, signed: &SignedVoucher) {
+        let channel = &signed.voucher.channel;
+        if let Some(tally) = self.tallies().get_mut(&channel.payer)
+            && tally.id == *channel
+        {
+            tally.kept = tally.kept.max(signed.voucher.amount);
+        }
+    }
+
+    /// Vouchers above those that are written down.
+    pub fn unkept(&self) -> Vec<SignedVoucher> {
+        let tallies = self.tallies();
+        let unkept = tallies.values().filter(|tally| tally.paid() > tally.kept);
+        unkept.filter_map(|tally| tally.paid.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use ed25519_dalek::SigningKey;
+    use holdfast_market_core::channel::Voucher;
+    use holdfast_market_core::units::{Height, NetworkId, ProviderId};
+
+    /// A grain a byte.
+    const PRICE: Amount = Amount(1 << 30);
+    const MIB: u64 = 1 << 20;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
+    fn channel(deposit: u64) -> Channel {
+        Channel {
+            id: ChannelId {
+                payer: Address(key().verifying_key().to_bytes()),
+                provider: ProviderId(3),
+                opened: Height(7),
+            },
+            deposit: Amount(deposit.into()),
+            redeemed: Amount::ZERO,
+            closing: None,
+        }
+    }
+
+    fn voucher(channel: &Channel, amount: u64) -> SignedVoucher {
+        let voucher = Voucher {
+            channel: channel.id,
+            amount: Amount(amount.into()),
+        };
+        SignedVoucher::new(NetworkId([1; 32]), &key(), voucher).unwrap()
+    }
+
+    fn take(till: &Till, signed: &SignedVoucher, bytes: u64) -> Taken {
+        till.take(signed, ByteCount(bytes)).unwrap()
+    }
+
+    #[test]
+    fn a_reader_has_its_credit_and_no_byte_more_until_it_pays() {
+        let till = Till::new(PRICE);
+        let channel = channel(100 * MIB);
+        let nothing = voucher(&channel, 0);
+        assert_eq!(
+            take(&till, &nothing, 1),
+            Taken::Unknown(till.stranger()),
+            "a channel that the ledger was not asked about"
+        );
+        till.learn(&channel, None);
+        for _ in 0..4 {
+            assert_eq!(take(&till, &nothing, MIB), Taken::Granted(None));
+        }
+        let Taken::Due(due) = take(&till, &nothing, 1) else {
+            panic!("a byte beyond the credit was granted");
+        };
+        assert_eq!((due.price, due.owed), (PRICE, Amount(u128::from(4 * MIB))));
+        assert_eq!(due.paid, None);
+        // What is paid for is credit again, and a voucher stands for all before it.
+        let paid = voucher(&channel, 3 * MIB);
+        assert_eq!(take(&till, &paid, MIB), Taken::Granted(Some(paid.clone())));
+        till.kept(&paid);
+        assert_eq!(take(&till, &nothing, MIB), Taken::Granted(None));
+        let Taken::Due(due) = take(&till, &nothing, 2 * MIB) else {
+            panic!("more than the credit was granted");
+        };
+        assert_eq!(due.paid, Some(Box::new(paid)));
+    }
+
+    #[test]
+    fn a_voucher_beyond_the_deposit_is_worth_nothing() {
+        let till = Till::new(PRICE);
+        let channel = channel(2 * MIB);
+        till.learn(&channel, None);
+        let over = voucher(&channel, 2 * MIB + 1);
+        let deposit = channel.deposit;
+        assert_eq!(take(&till, &over, 1), Taken::Overdrawn { deposit });
+        assert!(till.unkept().is_empty());
+        // All of the deposit may be read for, and not a byte more, whatever is signed.
+        let most = voucher(&channel, 2 * MIB);
+        assert!(matches!(take(&till, &most, 2 * MIB), Taken::Granted(_)));
+        assert!(matches!(take(&till, &most, 1), Taken::Unknown(_)));
+        let more = Channel {
+            deposit: Amount(u128::from(3 * MIB)),
+            ..channel
+        };
+        till.learn(&more, None);
+        assert!(matches!(take(&till, &over, MIB), Taken::Granted(_)));
+    }
+
+    #[test]
+    fn what_was_written_down_is_what_a_restarted_node_goes_on_from() {
+        let channel = Channel {
+            redeemed: Amount(u128::from(MIB)),
+            ..channel(100 * MIB)
+        };
+        let till = Till::new(PRICE);
+        let written = voucher(&channel, 5 * MIB);
+        till.learn(&channel, Some(written.clone()));
+        let nothing = voucher(&channel, 0);
+        assert_eq!(take(&till, &nothing, 4 * MIB), Taken::Granted(None));
+        let Taken::Due(due) = take(&till, &nothing, 1) else {
+            panic!("more than the credit was granted");
+        };
+        assert_eq!(due.owed, Amount(u128::from(9 * MIB)));
+        assert_eq!(due.paid, Some(Box::new(written)));
+        // A voucher of a channel before this one is not of this one.
+        let mut anew = channel.clone();
+        anew.id.opened = Height(50);
+        till.learn(&anew, Some(voucher(&channel, 5 * MIB)));
+        assert!(matches!(take(&till, &nothing, 1), Taken::Unknown(_)));
+        assert_eq!(take(&till, &voucher(&anew, 0), MIB), Taken::Granted(None));
+    }
+
+    #[test]
+    fn what_this_node_failed_to_send_is_not_owed_and_a_closing_channel_reads_nothing() {
+        let till = Till::new(PRICE);
+        let channel = channel(100 * MIB);
+        till.learn(&channel, None);
+        let nothing = voucher(&channel, 0);
+        assert_eq!(take(&till, &nothing, 4 * MIB), Taken::Granted(None));
+        till.not_sent(&channel.id.payer, ByteCount(4 * MIB));
+        assert_eq!(take(&till, &nothing, 4 * MIB), Taken::Granted(None));
+        let closing = Channel {
+            closing: Some(Height(90)),
+            ..channel
+        };
+        till.learn(&closing, None);
+        assert_eq!(take(&till, &nothing, 1), Taken::Closes);
+    }
+}
