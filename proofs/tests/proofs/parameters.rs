@@ -86,8 +86,8 @@ fn a_parameter_file_that_makes_refused_proofs_is_found_out_before_anything_is_se
     };
     // A point that anybody takes, and another than it was: the proof does not hold.
     let other = |inner: &mut groth16::Parameters<Bls12>| {
-        let l = Arc::make_mut(&mut inner.l);
-        l[0] = (G1Projective::from(l[0]) + G1Projective::generator()).into();
+        let h = Arc::make_mut(&mut inner.h);
+        h[1] = (G1Projective::from(h[1]) + G1Projective::generator()).into();
     };
     assert!(matches!(
         substituted(&other).unwrap_err(),
