@@ -117,8 +117,13 @@ pub enum NodeError {
         free: u64,
     },
     /// A sector would not fit in memory while it is sealed.
-    #[error(transparent)]
-    Memory(SealError),
+    #[error("{path}: {source}")]
+    Memory {
+        /// Its folder.
+        path: PathBuf,
+        /// What it takes, and what there is.
+        source: SealError,
+    },
     /// The ledger answered something, or not at all.
     #[error("the ledger: {0}")]
     Ledger(String),

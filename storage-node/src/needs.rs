@@ -14,7 +14,10 @@ use std::path::Path;
 /// # Errors
 /// [`NodeError::Memory`] or [`NodeError::Disk`], with what is needed and what there is.
 pub(crate) fn check(class: SectorClass, folder: &Path) -> Result<(), NodeError> {
-    check_memory(class).map_err(NodeError::Memory)?;
+    check_memory(class).map_err(|source| NodeError::Memory {
+        path: folder.to_owned(),
+        source,
+    })?;
     let free = free_space(folder)?;
     fit(class, folder, free.saturating_add(size_of(folder)?), free)
 }
@@ -108,6 +111,10 @@ mod tests {
                 ..
             }
         ));
+        if let Err(NodeError::Memory { path, source }) = check(SectorClass::Gib32, &sector) {
+            assert_eq!(path, sector);
+            assert!(source.to_string().contains("32GiB"), "{source}");
+        }
         let file = sector.join("layer-1");
         let error = check(class, &file).unwrap_err().to_string();
         assert!(error.contains("layer-1"), "{error}");

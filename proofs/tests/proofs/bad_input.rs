@@ -142,7 +142,7 @@ fn group_file(folder: &Path, group: Group, end: &str) -> PathBuf {
 /// A node's bytes in a group's file: its own, a sibling's, and the root of the next unit.
 fn under(position: Position) -> [u64; 3] {
     let index = position.in_group(CLASS);
-    let unit_root = CLASS.group_nodes() + (index / 512 ^ 1);
+    let unit_root = CLASS.group_nodes() + ((index / 512) ^ 1);
     [index, index ^ 1, unit_root].map(|node| node * 32 + 7)
 }
 
@@ -238,7 +238,7 @@ fn a_seal_proof_from_damaged_files_is_refused_by_the_files_name() {
     }
     let columns = folder.path().join("columns");
     let mut damaged = cases(other().join("columns"), Refused, Refused);
-    damaged.push(flip((row / 8 ^ 1) * 256 + lane * 32 + 7, Refused));
+    damaged.push(flip(((row / 8) ^ 1) * 256 + lane * 32 + 7, Refused));
     each("seal proof", &columns, damaged, proves);
     let keys = group_file(folder.path(), challenged.group(CLASS), ".replica");
     let name = Path::new("groups").join(keys.file_name().unwrap());
