@@ -167,7 +167,8 @@ impl Sealed {
         }
         let from = columns_path(&resealed.dir);
         let to = columns_path(&self.dir);
-        // Moved before this was interrupted, else; the proof finds out whether it is whole.
+        // Where it is not there it was moved before this was interrupted; the proof finds out whether
+        // it is whole.
         if from.exists() || !to.is_file() {
             give_name(&from, &to)?;
         }
