@@ -336,11 +336,9 @@ impl Sealed {
         let Some(embedded) = &self.manifest.group(group).embedded else {
             return Ok(replica);
         };
-        let (path, root) = self.kept_data(group)?;
-        let data = TreeFile::open(&path, self.class().group_levels())?.leaves(root)?;
         Ok(combine(
             &replica,
-            &data,
+            &self.data_nodes(group)?,
             -embedded.rho.to_scalar::<Native>(),
         ))
     }

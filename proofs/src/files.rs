@@ -45,10 +45,30 @@ pub(crate) fn replace(
     file.and_then(|file| file.sync_all())
         .named("write", &temporary)?;
     crash_point("file.written");
-    fs::rename(&temporary, path).named("rename", &temporary)?;
+    give_name(&temporary, path)?;
     unfinished.finished();
     crash_point("file.named");
     sync_parent(path)
+}
+
+/// Gives a file its name. An empty folder that has that name goes: nothing is lost with it.
+pub(crate) fn give_name(file: &Path, path: &Path) -> Result<(), SealError> {
+    match fs::rename(file, path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir(path)
+            .and_then(|()| fs::rename(file, path))
+            .named("replace the folder", path),
+        renamed => renamed.named("rename", file),
+    }
+}
+
+/// Opens a file that was written: one that is not there is missing.
+pub(crate) fn open(path: &Path) -> Result<File, SealError> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(SealError::Missing { path: path.into() })
+        }
+        opened => opened.named("open", path),
+    }
 }
 
 /// Reads a file of at most `limit` bytes; a longer one is refused as invalid, not cut.

@@ -23,7 +23,7 @@ use crate::packing::PositionBits;
 use crate::params::Parameters;
 use crate::proof::{CircuitId, PROOF_BYTES, ProofBytes};
 use crate::seal::SealError;
-use crate::sealed::{ColumnOpening, Reach, Sealed};
+use crate::sealed::{ColumnOpening, Manifest, Reach, Sealed};
 use crate::sector::Position;
 use crate::statement::{
     EmbedStatement, SealStatement, SpacetimeStatement, Statement, StatementError,
@@ -33,6 +33,7 @@ use create::create_proof;
 use ff::Field;
 use rand_core::{CryptoRng, RngCore};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 type Scalar = blstrs::Scalar;
@@ -57,7 +58,16 @@ pub enum ProveError {
     /// The sector's files do not give what the proof needs.
     #[error(transparent)]
     Sector(#[from] SealError),
-    /// What the sector holds is not what the statement says.
+    /// The statement is about another sector, or about what this one held before.
+    #[error(
+        "{path} has other roots than the statement says: the sector has changed since, or it is another; ask for a proof of what it holds now",
+        path = path.display()
+    )]
+    OtherRoots {
+        /// The sector's manifest.
+        path: PathBuf,
+    },
+    /// What was proven is not what the statement says.
     #[error(
         "proof {proof} does not hold: the sector's files do not show the statement, its roots, replica id or challenges are others, or the parameters are damaged"
     )]
@@ -182,6 +192,10 @@ pub fn prove_seal<R: RngCore + CryptoRng>(
     let graph = Graph::new(statement.class);
     let bits = PositionBits::of(statement.class);
     let (per_proof, inputs) = begin(workers.parameters, &Statement::Seal(statement.clone()))?;
+    let commitment = sealed.commitment();
+    let same = (statement.class, statement.replica) == (sealed.class(), sealed.replica())
+        && (statement.columns, statement.keys) == (commitment.columns, commitment.keys);
+    same_roots(sealed, same)?;
     let chunks: Vec<_> = statement.challenges.chunks(per_proof).collect();
     let circuit = |proof: usize, inputs: &[Node]| {
         let challenges = chunks.get(proof).copied().unwrap_or_default();
@@ -241,6 +255,13 @@ pub fn prove_embed<R: RngCore + CryptoRng>(
     let class = statement.class;
     let bits = PositionBits::of(class);
     let (per_proof, inputs) = begin(workers.parameters, &Statement::Embed(statement.clone()))?;
+    same_roots(sealed, class == sealed.class())?;
+    for challenge in &statement.challenges {
+        let roots = sealed.embedded_roots(challenge.position.group(class))?;
+        let same = (roots.rho, roots.key) == (challenge.rho, challenge.key_root)
+            && (roots.data, roots.replica) == (challenge.data_root, challenge.replica_root);
+        same_roots(sealed, same)?;
+    }
     let chunks: Vec<_> = statement.challenges.chunks(per_proof).collect();
     let circuit = |proof: usize, inputs: &[Node]| {
         let challenges = chunks.get(proof).copied().unwrap_or_default();
@@ -277,6 +298,8 @@ pub fn prove_spacetime<R: RngCore + CryptoRng>(
     rng: &mut R,
 ) -> Result<Vec<ProofBytes>, ProveError> {
     let (_, inputs) = begin(workers.parameters, &Statement::Spacetime(statement.clone()))?;
+    let same = statement.class == sealed.class() && statement.lanes == sealed.replica_lanes();
+    same_roots(sealed, same)?;
     let circuit = |_: usize, inputs: &[Node]| spacetime_circuit(sealed, statement, inputs);
     workers.run(&inputs, circuit, rng)
 }
@@ -324,6 +347,17 @@ fn begin(
     }
     let inputs = statement.public_inputs(found.per_proof)?;
     Ok((found.per_proof as usize, inputs))
+}
+
+/// Refuses a statement that was found to have other roots than the sector, by the file that has
+/// them: nothing would come of it but a proof that does not hold.
+fn same_roots(sealed: &Sealed, same: bool) -> Result<(), ProveError> {
+    match same {
+        true => Ok(()),
+        false => Err(ProveError::OtherRoots {
+            path: Manifest::path(&sealed.dir),
+        }),
+    }
 }
 
 /// Proves one circuit with its public inputs.

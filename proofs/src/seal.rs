@@ -57,9 +57,18 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
     },
+    /// A file that was written is not there.
+    #[error(
+        "{path} is missing; seal the sector again, or restore the file from a copy",
+        path = path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder belongs to another replica.
     #[error(
-        "{path} belongs to another replica or class; seal each sector in a folder of its own",
+        "{path} belongs to another replica or class; take it to where it belongs, or give each sector a folder of its own",
         path = path.display()
     )]
     OtherReplica {
@@ -79,7 +88,8 @@ pub enum SealError {
     },
     /// Two layers do not fit in memory.
     #[error(
-        "sealing a sector of {class} needs {needed} bytes of memory, and the system has {available}; end other programs, or choose a smaller class"
+        "sealing a sector of {class} needs {needed} bytes of memory (and {disk} of disk), and {available} are available; end other programs, or choose a smaller class",
+        disk = Needs::of(*class).disk
     )]
     Memory {
         /// Of which class.
@@ -116,12 +126,6 @@ pub enum SealError {
     /// There is no finished sector in the folder.
     #[error("{dir} holds no sealed sector; seal it first", dir = dir.display())]
     NotSealed {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// Layers are gone, as they may be once the seal is proven.
-    #[error("the layers in {dir} were discarded; only sealing again brings them back", dir = dir.display())]
-    LayersDiscarded {
         /// The folder.
         dir: PathBuf,
     },
@@ -201,6 +205,19 @@ impl Needs {
             // while one layer is left.
             memory: 2 * bytes + Self::BESIDE,
             disk: 9 * bytes + bytes / 4 + Self::BESIDE,
+        }
+    }
+
+    /// Whether so much memory does.
+    fn fit_in(class: SectorClass, available: u64) -> Result<(), SealError> {
+        let needed = Self::of(class).memory;
+        match needed <= available {
+            true => Ok(()),
+            false => Err(SealError::Memory {
+                class,
+                needed,
+                available,
+            }),
         }
     }
 }
@@ -295,25 +312,21 @@ fn make_layers(
 /// # Errors
 /// [`SealError::Memory`], with what is needed and what there is.
 pub fn check_memory(class: SectorClass) -> Result<(), SealError> {
-    let available = crate::measure::memory_available().unwrap_or(u64::MAX);
-    match Needs::of(class).memory > available {
-        true => Err(no_memory(class, available)),
-        false => Ok(()),
-    }
-}
-
-fn no_memory(class: SectorClass, available: u64) -> SealError {
-    SealError::Memory {
+    // A system that does not say what it has refuses what it has not.
+    Needs::fit_in(
         class,
-        needed: Needs::of(class).memory,
-        available,
-    }
+        crate::measure::memory_available().unwrap_or(u64::MAX),
+    )
 }
 
 /// Memory for two layers.
 fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
     check_memory(class)?;
-    let memory = || no_memory(class, crate::measure::memory_available().unwrap_or(0));
+    let memory = || SealError::Memory {
+        class,
+        needed: Needs::of(class).memory,
+        available: crate::measure::memory_available().unwrap_or(0),
+    };
     let rows = usize::try_from(class.lane_nodes()).map_err(|_| memory())?;
     let mut layers = (Vec::new(), Vec::new());
     layers.0.try_reserve_exact(rows).map_err(|_| memory())?;

@@ -20,7 +20,7 @@ pub(crate) use manifest::{Embedded, GroupState, Manifest, Staged, sixty_four};
 pub(crate) use tree_file::TreeFile;
 
 use crate::crash::crash_point;
-use crate::files::{Named, beside, read_nodes, remove, sync_parent};
+use crate::files::{Named, beside, open, read_nodes, remove, sync_parent};
 use crate::node::Node;
 use crate::poseidon2::hash8_nodes;
 use crate::poseidon2::lanes::Row;
@@ -28,7 +28,7 @@ use crate::replica::ReplicaId;
 use crate::seal::{LayerFile, RowTree, SealCommitment, SealError, columns_path, layer_path};
 use crate::sector::{Group, LAYERS, Position, SectorClass};
 use crate::tree::{Opening, lanes_of_groups, root_of, root_of_groups, siblings_of};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// How far up an opening reaches.
@@ -76,12 +76,7 @@ impl Sealed {
         class: SectorClass,
         replica: ReplicaId,
     ) -> Result<Self, SealError> {
-        let manifest = Manifest::open(dir)?;
-        if manifest.class != class || manifest.replica != replica {
-            return Err(SealError::OtherReplica {
-                path: Manifest::path(dir),
-            });
-        }
+        let manifest = Manifest::open(dir, class, replica)?;
         let sealed = Sealed {
             dir: dir.into(),
             manifest,
@@ -176,7 +171,7 @@ impl Sealed {
     /// A node's labels and its column's path to the lane root.
     ///
     /// # Errors
-    /// [`SealError::LayersDiscarded`] after the layers are gone; damage, by its file.
+    /// [`SealError::Missing`] after the layers are gone; damage, by its file.
     pub fn column_opening(&self, position: Position) -> Result<ColumnOpening, SealError> {
         let class = self.class();
         self.inside(position)?;
@@ -186,8 +181,7 @@ impl Sealed {
         let mut columns = [[Node::ZERO; 8]; 8];
         for layer in 1..=LAYERS as u32 {
             let path = layer_path(&self.dir, layer);
-            let file = self.layer(&path)?;
-            let nodes = read_nodes(&file, &path, family * 8, 64)?;
+            let nodes = read_nodes(&open(&path)?, &path, family * 8, 64)?;
             for (column, row) in columns.iter_mut().zip(nodes.chunks_exact(8)) {
                 if let (Some(slot), Some(label)) =
                     (column.get_mut(layer as usize - 1), row.get(lane))
@@ -200,7 +194,7 @@ impl Sealed {
         let leaves = columns.map(|labels| hash8_nodes(&labels));
         let mut siblings = vec![siblings_of(&leaves, row % 8)];
         let path = columns_path(&self.dir);
-        let file = self.layer(&path)?;
+        let file = open(&path)?;
         let (mut start, mut rows, mut place) = (0, class.lane_nodes() / 8, row / 8);
         while rows > 1 {
             let nodes = read_nodes(&file, &path, (start + place / 8 * 8) * 8, 64)?;
@@ -225,7 +219,7 @@ impl Sealed {
     /// stored of its family is another, else the stored tree.
     fn blame(&self, row: u64, lane: usize, leaves: &[Node; 8]) -> Result<PathBuf, SealError> {
         let path = columns_path(&self.dir);
-        let file = self.layer(&path)?;
+        let file = open(&path)?;
         let stored = read_nodes(&file, &path, row / 8 * 8 + lane as u64, 1)?;
         if stored.first() == Some(&root_of(leaves)) {
             return Ok(path);
@@ -236,25 +230,12 @@ impl Sealed {
                 replica: self.replica(),
                 layer,
             };
-            if let Err(SealError::Damaged { path }) = file.check(&self.dir) {
-                return Ok(path);
+            // Also one of another replica or under another's name: it is not what was written.
+            if file.check(&self.dir).is_err() {
+                return Ok(layer_path(&self.dir, layer));
             }
         }
         Ok(path)
-    }
-
-    /// Opens a layer or the columns' trees.
-    fn layer(&self, path: &Path) -> Result<File, SealError> {
-        File::open(path)
-            .named("open", path)
-            .map_err(|error| match error {
-                SealError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                    SealError::LayersDiscarded {
-                        dir: self.dir.clone(),
-                    }
-                }
-                other => other,
-            })
     }
 
     /// Opens a key, while the group holds nothing but its key.
@@ -291,25 +272,10 @@ impl Sealed {
         self.opening_to(&path, root, position)
     }
 
-    /// Reads a run of a group's plain nodes.
-    ///
-    /// # Errors
-    /// [`SealError::NoData`] where none is kept; damage, by its file.
-    pub fn data(&self, group: Group, start: u64, count: usize) -> Result<Vec<Node>, SealError> {
-        let (path, _) = self.kept_data(group)?;
-        let fits = start
-            .checked_add(count as u64)
-            .is_some_and(|end| end <= self.class().group_nodes());
-        if !fits {
-            let position =
-                (u64::from(group.index()) * self.class().group_nodes()).saturating_add(start);
-            return Err(SealError::OutsideSector {
-                position,
-                class: self.class(),
-            });
-        }
-        let file = File::open(&path).named("open", &path)?;
-        read_nodes(&file, &path, start, count)
+    /// Reads the plain data of a group whole and checks it against its root.
+    pub(crate) fn data_nodes(&self, group: Group) -> Result<Vec<Node>, SealError> {
+        let (path, root) = self.kept_data(group)?;
+        TreeFile::open(&path, self.class().group_levels())?.leaves(root)
     }
 
     /// The file and root of a group's plain data.

@@ -5,11 +5,12 @@ use holdfast_client::meter::Meter;
 use holdfast_market_core::units::{Amount, ByteCount};
 use holdfast_node::bench::{BenchConfig, BenchStage, bench as run_bench};
 use holdfast_node::keys::NodeKeys;
-use holdfast_node::node::{DEFAULT_PRICE, Node, NodeConfig, is_running};
+use holdfast_node::node::{DEFAULT_PRICE, Node, NodeConfig};
 use holdfast_node::pipeline::Goal;
 use holdfast_node::progress::{SealStage, Sealing};
 use holdfast_node::report::{NodeReport, REPORT_FILE};
 use holdfast_proofs::sector::SectorClass;
+use holdfast_wire::folder::is_held;
 use holdfast_wire::network::NetworkFolder;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -258,7 +259,7 @@ fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), Co
         ));
     }
     let mut report = NodeReport::read(&path)?;
-    report.running = is_running(data);
+    report.running = is_held(data);
     output.result(&report, |report| {
         let owner = match prefix {
             Some(prefix) => report.owner.to_text(prefix),

@@ -3,6 +3,8 @@
 //! as the market would.
 
 use crate::error::NodeError;
+use crate::needs;
+use crate::sectors::remove_folder;
 use holdfast_proofs::challenge::{embed_rho, seal_challenges, spacetime_challenges};
 use holdfast_proofs::circuit::shape;
 use holdfast_proofs::embed::GroupData;
@@ -14,7 +16,7 @@ use holdfast_proofs::piece::pack;
 use holdfast_proofs::proof::{CircuitId, ProofBytes};
 use holdfast_proofs::prove::{Workers, prove_embed, prove_seal, prove_spacetime};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
-use holdfast_proofs::seal::{Needs, check_memory, seal, unseal};
+use holdfast_proofs::seal::{seal, unseal};
 use holdfast_proofs::sealed::Sealed;
 use holdfast_proofs::sector::{Group, LAYERS, Position, SectorClass};
 use holdfast_proofs::statement::{
@@ -25,7 +27,7 @@ use rand::rngs::OsRng;
 use rand::{RngCore, SeedableRng};
 use serde::Serialize;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What is measured, and where.
@@ -107,8 +109,10 @@ pub fn bench(
             .join(format!("holdfast-bench-{}", config.class)),
         ..config.clone()
     };
-    check_memory(config.class).map_err(failed)?;
-    check_disk(config)?;
+    // Left by a run that was killed when it was done.
+    let done = config.folder.with_extension("done");
+    remove_folder(&done)?;
+    needs::check(config.class, &config.folder)?;
     let machine = machine();
     let (seal_per_proof, embed_per_proof) = per_proof(config.class);
     let ids = [
@@ -141,47 +145,26 @@ pub fn bench(
     let [for_seal, for_embed, for_spacetime] = ids;
     let mut sealed = bench.seal()?;
     sealed.abandon_embed().map_err(failed)?;
-    // An interrupted run may have come further than this.
+    // An interrupted run may have come further than this. Layers stay until it has, for one that
+    // is to be proven again.
     if sealed.data_root(bench.group).is_none() {
         bench.prove_seal(for_seal, &sealed)?;
-        sealed.discard_layers().map_err(failed)?;
     }
     let stored = bench.embed(for_embed, &mut sealed)?;
+    sealed.discard_layers().map_err(failed)?;
     for period in 1..=2 {
         bench.prove_period(for_spacetime, &sealed, period)?;
     }
     bench.unseal(&sealed, &stored)?;
     drop(sealed);
-    std::fs::remove_dir_all(&config.folder).map_err(NodeError::file(&config.folder))?;
+    // At once: half a sector would be taken for one that was damaged.
+    std::fs::rename(&config.folder, &done).map_err(NodeError::file(&config.folder))?;
+    remove_folder(&done)?;
     Ok(BenchReport {
         class: config.class,
         challenges: config.challenges,
         figures: bench.figures,
     })
-}
-
-fn check_disk(config: &BenchConfig) -> Result<(), NodeError> {
-    std::fs::create_dir_all(&config.folder).map_err(NodeError::file(&config.folder))?;
-    let needed = Needs::of(config.class).disk;
-    let there = size_of(&config.folder);
-    let free = fs4::available_space(&config.folder).map_err(NodeError::file(&config.folder))?;
-    if free.saturating_add(there) < needed {
-        return Err(NodeError::State(format!(
-            "a sector of {} takes {needed} bytes of disk while it is sealed, and {} has {free}; make room, or measure a smaller class",
-            config.class,
-            config.folder.display(),
-        )));
-    }
-    Ok(())
-}
-
-/// Bytes of the files in a folder, not those below.
-fn size_of(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|found| found.len())
-        .sum()
 }
 
 fn failed(error: impl std::fmt::Display) -> NodeError {

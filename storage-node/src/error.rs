@@ -1,6 +1,8 @@
 //! What can go wrong in a storage node, in sentences that name the thing and the way out.
 
 use holdfast_market_core::units::{DealId, SectorNumber};
+use holdfast_proofs::seal::SealError;
+use holdfast_proofs::sector::SectorClass;
 use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,28 @@ pub enum NodeError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A sector would not fit on the disk while it is sealed.
+    #[error(
+        "sealing a sector of {class} in {path} takes {more} more bytes of disk for a while, and {free} are free; make room"
+    )]
+    Disk {
+        /// Its class.
+        class: SectorClass,
+        /// Its folder.
+        path: PathBuf,
+        /// What is still to be written.
+        more: u64,
+        /// What there is.
+        free: u64,
+    },
+    /// A sector would not fit in memory while it is sealed.
+    #[error("{path}: {source}")]
+    Memory {
+        /// Its folder.
+        path: PathBuf,
+        /// What it takes, and what there is.
+        source: SealError,
     },
     /// The ledger answered something, or not at all.
     #[error("the ledger: {0}")]

@@ -5,6 +5,7 @@ pub mod error;
 pub mod heal;
 pub mod journal;
 pub mod keys;
+mod needs;
 pub mod node;
 pub mod outbox;
 pub mod pipeline;

@@ -242,9 +242,3 @@ fn verifying_keys(network: &NetworkFolder) -> Result<VerifyingKeys, NodeError> {
 fn start(error: impl std::fmt::Display) -> NodeError {
     NodeError::Start(error.to_string())
 }
-
-/// Whether a process holds the data folder now.
-pub fn is_running(data: &std::path::Path) -> bool {
-    std::fs::File::open(data.join("lock"))
-        .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
-}

@@ -6,7 +6,7 @@ mod account;
 mod deals;
 pub(crate) mod embed;
 mod layout;
-pub(crate) mod seal;
+mod seal;
 mod spacetime;
 #[cfg(test)]
 mod tests;

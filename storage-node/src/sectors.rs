@@ -77,8 +77,8 @@ impl SectorHandle {
     /// written, or not be opened for want of the system's means, says nothing of the files.
     pub fn note(&self, error: &SealError) {
         let damage = match error {
-            // Only the seal's proof asks for layers, and it needs them.
-            SealError::Damaged { .. } | SealError::LayersDiscarded { .. } => true,
+            // Also layers: only the seal's proof asks for them, and it needs them.
+            SealError::Damaged { .. } | SealError::Missing { .. } => true,
             SealError::Io { doing, source, .. } => {
                 matches!(*doing, "open" | "read") && !is_shortage(source)
             }
@@ -141,31 +141,6 @@ impl Sectors {
     /// Where a sector's files are.
     pub fn path(&self, number: SectorNumber) -> PathBuf {
         self.folder.join(number.to_string())
-    }
-
-    /// How many bytes a sector's files have.
-    ///
-    /// # Errors
-    /// A folder that cannot be read.
-    pub fn size(&self, number: SectorNumber) -> Result<u64, NodeError> {
-        let mut bytes = 0u64;
-        let mut folders = vec![self.path(number)];
-        while let Some(folder) = folders.pop() {
-            let entries = match std::fs::read_dir(&folder) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                entries => entries.map_err(NodeError::file(&folder))?,
-            };
-            for entry in entries {
-                let entry = entry.map_err(NodeError::file(&folder))?;
-                // A file may go while it is looked at.
-                match entry.metadata() {
-                    Ok(found) if found.is_dir() => folders.push(entry.path()),
-                    Ok(found) => bytes = bytes.saturating_add(found.len()),
-                    Err(_) => {}
-                }
-            }
-        }
-        Ok(bytes)
     }
 
     /// Where a sector's keys are made again while they are needed.

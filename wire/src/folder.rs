@@ -155,14 +155,18 @@ fn number(holder: &Option<u32>) -> String {
     holder.map_or_else(String::new, |holder| format!(" (number {holder})"))
 }
 
+/// Whether a process holds the data folder now.
+pub fn is_held(path: &Path) -> bool {
+    // Shared: whoever asks at the same moment is no holder.
+    File::open(path.join(LOCK_FILE))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// The number of the process that holds the data folder, where one does and says so.
 pub fn holder(path: &Path) -> Option<u32> {
-    let lock_path = path.join(LOCK_FILE);
-    let file = File::open(&lock_path).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => said_holder(&lock_path),
-        _ => None,
-    }
+    is_held(path)
+        .then(|| said_holder(&path.join(LOCK_FILE)))
+        .flatten()
 }
 
 fn said_holder(lock_path: &Path) -> Option<u32> {
@@ -343,8 +347,12 @@ mod tests {
         let sentence = format!("node is in use by another process (number {number})");
         assert!(error.to_string().contains(&sentence), "{error}");
         assert_eq!(holder(&path), Some(number));
-        drop(held);
+        // Held as well by one that could not write its number down.
+        std::fs::write(path.join(LOCK_FILE), "").unwrap();
+        assert!(is_held(&path));
         assert_eq!(holder(&path), None);
+        drop(held);
+        assert!(!is_held(&path));
         DataFolder::open(&path, FolderKind::Node, HERE).unwrap();
     }
 

@@ -108,15 +108,15 @@ fn a_group_is_rewritten_from_its_kept_data_and_keeps_its_key() {
     sector.finish_embed().unwrap();
     // The piece stays where it was and another one joins it.
     let mut both = data(group(9), 2, 4);
-    both.put(0, &sector.data(group(9), 0, 1024).unwrap())
+    both.put(0, &sector.data_nodes(group(9)).unwrap()[..1024])
         .unwrap();
     let second = write(&mut sector, both);
     assert_eq!(second.key, first.key);
     assert_ne!(second.replica, first.replica);
     assert_eq!(sector.embedded_roots(group(9)).unwrap(), second);
     sector.finish_embed().unwrap();
-    let kept = sector.data(group(9), 0, 1024).unwrap();
-    let mut again = crate::piece::unpack(&kept).unwrap();
+    let kept = sector.data_nodes(group(9)).unwrap();
+    let mut again = crate::piece::unpack(&kept[..1024]).unwrap();
     again.truncate(20_000);
     assert_eq!(again, bytes(1, 20_000));
 }
@@ -175,7 +175,7 @@ fn a_closed_group_is_restored_from_the_same_keys() {
     sector.close_group(group(9)).unwrap();
     assert!(!sector.keeps_data(group(9)));
     assert!(matches!(
-        sector.data(group(9), 0, 8),
+        sector.data_nodes(group(9)),
         Err(SealError::NoData(_))
     ));
     let refused = sector.stage(data(group(9), 2, 0)).unwrap_err();
@@ -261,24 +261,6 @@ fn a_group_stays_open_while_a_rewrite_of_it_is_staged() {
     sector.finish_embed().unwrap();
     assert_eq!(sector.replica_groups()[9], roots.replica);
     assert!(sector.keeps_data(group(9)));
-}
-
-#[test]
-fn a_run_that_starts_beyond_every_group_is_refused() {
-    let dir = copy(false);
-    let mut sector = open(dir.path());
-    for index in [1, 63] {
-        write(&mut sector, data(group(index), 1, 0));
-    }
-    sector.finish_embed().unwrap();
-    let nodes = CLASS.group_nodes();
-    for index in [1, 63] {
-        for (start, count) in [(u64::MAX, 1), (u64::MAX - 1, 1), (nodes, 1), (nodes - 1, 2)] {
-            let error = sector.data(group(index), start, count).unwrap_err();
-            assert!(matches!(error, SealError::OutsideSector { .. }), "{error}");
-        }
-        assert_eq!(sector.data(group(index), nodes - 1, 1).unwrap().len(), 1);
-    }
 }
 
 #[test]

@@ -6,13 +6,14 @@
 use super::SealError;
 use crate::crash::crash_point;
 use crate::durable::Unfinished;
-use crate::files::{Named, beside, nodes_of, sync_parent};
+use crate::files::{Named, beside, give_name, nodes_of, open, sync_parent};
 use crate::node::Node;
 use crate::poseidon2::lanes::Row;
 use crate::replica::ReplicaId;
-use crate::sector::SectorClass;
-use std::fs::{self, File};
+use crate::sector::{LAYERS, SectorClass};
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a row.
@@ -129,7 +130,7 @@ impl LayerWriter {
         };
         write(&mut self.writer).named("write", &temporary)?;
         crash_point(&format!("seal.layer-{}.written", self.file.layer));
-        fs::rename(&temporary, &self.path).named("rename", &temporary)?;
+        give_name(&temporary, &self.path)?;
         unfinished.finished();
         sync_parent(&self.path)?;
         crash_point(&format!("seal.layer-{}.named", self.file.layer));
@@ -151,19 +152,21 @@ impl LayerReader {
     pub(crate) fn open(dir: &Path, file: LayerFile) -> Result<Self, SealError> {
         let path = layer_path(dir, file.layer);
         let damaged = || SealError::Damaged { path: path.clone() };
-        let handle = File::open(&path).named("open", &path)?;
+        let handle = open(&path)?;
         let length = handle.metadata().named("read", &path)?.len();
         if length != file.class.bytes() + TRAILER_BYTES as u64 {
             return Err(damaged());
         }
         let mut owner = [0; OWNER_BYTES];
-        std::os::unix::fs::FileExt::read_exact_at(&handle, &mut owner, file.class.bytes())
+        handle
+            .read_exact_at(&mut owner, file.class.bytes())
             .named("read", &path)?;
-        if !owner.starts_with(MAGIC) {
-            return Err(damaged());
-        }
         if owner != file.owner() {
-            return Err(SealError::OtherReplica { path });
+            // Another's is left to whoever sealed it; what is nobody's is made again.
+            return Err(match is_anothers(&handle, &path, file, owner)? {
+                true => SealError::OtherReplica { path },
+                false => damaged(),
+            });
         }
         Ok(LayerReader {
             path,
@@ -199,6 +202,35 @@ impl LayerReader {
     }
 }
 
+/// Whether a layer whose trailer says another owner was written so, for another replica: neither a
+/// trailer that is damaged nor a layer of this replica under another one's name.
+fn is_anothers(
+    handle: &File,
+    path: &Path,
+    file: LayerFile,
+    owner: [u8; OWNER_BYTES],
+) -> Result<bool, SealError> {
+    let of_this = |layer| LayerFile { layer, ..file }.owner() == owner;
+    if (1..=LAYERS as u32).any(of_this) {
+        return Ok(false);
+    }
+    let mut hasher = blake3::Hasher::new();
+    let mut rows = vec![0; CHUNK_ROWS * ROW_BYTES];
+    let mut at = 0;
+    while at < file.class.bytes() {
+        // A layer is whole chunks, the smallest class's too.
+        handle.read_exact_at(&mut rows, at).named("read", path)?;
+        hasher.update(&rows);
+        at += rows.len() as u64;
+    }
+    hasher.update(&owner);
+    let mut checksum = [0; TRAILER_BYTES - OWNER_BYTES];
+    handle
+        .read_exact_at(&mut checksum, file.class.bytes() + OWNER_BYTES as u64)
+        .named("read", path)?;
+    Ok(checksum == *hasher.finalize().as_bytes())
+}
+
 /// Reads a whole layer. False where it is missing, damaged or unreadable, and so has to be made.
 pub(crate) fn read_layer(
     dir: &Path,
@@ -215,7 +247,9 @@ pub(crate) fn read_layer(
     };
     match read() {
         Ok(()) => Ok(true),
-        Err(SealError::Damaged { .. } | SealError::Io { .. }) => Ok(false),
+        Err(SealError::Damaged { .. } | SealError::Missing { .. } | SealError::Io { .. }) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

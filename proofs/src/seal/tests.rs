@@ -366,6 +366,38 @@ fn a_folder_of_another_version_is_refused_by_its_version() {
 }
 
 #[test]
+fn a_class_that_does_not_fit_in_memory_is_refused_with_what_it_takes_and_nothing_is_begun() {
+    let needs = Needs::of(CLASS);
+    assert!(needs.memory > 2 * CLASS.bytes() && needs.disk > 9 * CLASS.bytes());
+    Needs::fit_in(CLASS, needs.memory).unwrap();
+    let text = Needs::fit_in(CLASS, needs.memory - 1)
+        .unwrap_err()
+        .to_string();
+    for number in [needs.memory, needs.disk, needs.memory - 1] {
+        assert!(text.contains(&number.to_string()), "{number}: {text}");
+    }
+    assert!(text.contains("choose a smaller class"), "{text}");
+    // The largest class, on a machine that is smaller.
+    let dir = TempDir::new().unwrap();
+    if check_memory(SectorClass::Gib32).is_err() {
+        let refused = seal(
+            dir.path(),
+            SectorClass::Gib32,
+            replica(),
+            THREADS,
+            &mut |_| panic!("it has begun"),
+        );
+        assert!(matches!(
+            refused,
+            Err(SealError::Memory {
+                class: SectorClass::Gib32,
+                ..
+            })
+        ));
+    }
+}
+
+#[test]
 fn a_sector_that_is_not_there_or_not_readable_is_refused() {
     let dir = TempDir::new().unwrap();
     let error = Sealed::open(dir.path(), CLASS, replica()).unwrap_err();
@@ -389,7 +421,7 @@ fn discarded_layers_leave_the_replica_provable() {
     let position = Position(77);
     let error = discarded.column_opening(position).unwrap_err();
     assert!(
-        matches!(error, SealError::LayersDiscarded { .. }),
+        matches!(&error, SealError::Missing { path } if *path == layer_path(dir.path(), 1)),
         "{error}"
     );
     let opening = discarded.replica_opening(position, Reach::Sector).unwrap();

@@ -7,7 +7,7 @@
 
 use super::{Embedded, Manifest, Sealed, TreeFile, data_path, replica_path};
 use crate::embed::{GroupData, combine};
-use crate::files::{Named, sync_parent};
+use crate::files::{Named, give_name, sync_parent};
 use crate::node::Node;
 use crate::seal::{LayerFile, SealError, columns_path, layer_path};
 use crate::sector::{Group, LAYERS};
@@ -130,8 +130,7 @@ impl Sealed {
         let leaves = match &state.embedded {
             None => keys,
             Some(embedded) => {
-                let (path, root) = self.kept_data(group)?;
-                let data = TreeFile::open(&path, self.class().group_levels())?.leaves(root)?;
+                let data = self.data_nodes(group)?;
                 combine(&keys, &data, embedded.rho.to_scalar())
             }
         };
@@ -164,14 +163,14 @@ impl Sealed {
             }
             file.check(&resealed.dir)?;
             let from = layer_path(&resealed.dir, layer);
-            std::fs::rename(&from, layer_path(&self.dir, layer)).named("move", &from)?;
+            give_name(&from, &layer_path(&self.dir, layer))?;
         }
         let from = columns_path(&resealed.dir);
         let to = columns_path(&self.dir);
-        match std::fs::rename(&from, &to) {
-            // Moved before this was interrupted; the proof finds out whether it is whole.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
-            moved => moved.named("move", &from)?,
+        // Where it is not there it was moved before this was interrupted; the proof finds out whether
+        // it is whole.
+        if from.exists() || !to.is_file() {
+            give_name(&from, &to)?;
         }
         sync_parent(&to)
     }

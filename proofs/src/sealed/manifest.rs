@@ -94,11 +94,21 @@ impl Manifest {
         dir.join("sector.copy.json")
     }
 
-    /// Reads the manifest, or its copy where that one alone is whole, and leaves both whole.
-    pub(crate) fn open(dir: &Path) -> Result<Self, SealError> {
-        let read = Self::read(&Self::path(dir));
-        let copy = Self::read(&Self::copy_path(dir));
-        match (read, copy) {
+    /// Reads a replica's manifest, or its copy where that one alone is whole and this replica's,
+    /// and leaves both whole.
+    pub(crate) fn open(
+        dir: &Path,
+        class: SectorClass,
+        replica: ReplicaId,
+    ) -> Result<Self, SealError> {
+        // One that came from another sector's folder is as good as none, and never copied.
+        let read = |path: PathBuf| match Self::read(&path) {
+            Ok(Some(found)) if found.class != class || found.replica != replica => {
+                Err(SealError::OtherReplica { path })
+            }
+            read => read,
+        };
+        match (read(Self::path(dir)), read(Self::copy_path(dir))) {
             (Ok(Some(manifest)), Ok(Some(copy))) if manifest == copy => Ok(manifest),
             (Ok(Some(manifest)), _) => {
                 manifest.write_copy(dir);
@@ -111,6 +121,8 @@ impl Manifest {
                 copy.write_to(&Self::path(dir))?;
                 Ok(copy)
             }
+            // Another replica's folder, which has lost its manifest.
+            (Ok(None), Err(error @ SealError::OtherReplica { .. })) => Err(error),
             (Ok(None), _) => Err(SealError::NotSealed { dir: dir.into() }),
             (Err(error), _) => Err(error),
         }

@@ -7,7 +7,7 @@
 // A digit is below eight, and a node's place in its unit below 512.
 #![allow(clippy::cast_possible_truncation)]
 
-use crate::files::{Named, read_nodes, replace, write_nodes};
+use crate::files::{self, Named, read_nodes, replace, write_nodes};
 use crate::node::Node;
 use crate::seal::SealError;
 use crate::sector::{UNIT_LEVELS, UNIT_NODES};
@@ -35,7 +35,7 @@ impl TreeFile {
     }
 
     pub(crate) fn open(path: &Path, levels: u32) -> Result<Self, SealError> {
-        let file = File::open(path).named("open", path)?;
+        let file = files::open(path)?;
         Ok(TreeFile {
             path: path.into(),
             file,

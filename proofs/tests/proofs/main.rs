@@ -7,6 +7,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod bad_input;
 mod batch;
 mod parameters;
 mod points;
@@ -61,7 +62,7 @@ fn a_statement_that_is_not_the_sectors_is_not_proven() {
             &statement,
             &mut rng
         ),
-        Err(ProveError::Unsatisfied { proof: 0 })
+        Err(ProveError::OtherRoots { .. })
     ));
     assert!(matches!(
         prove_seal(

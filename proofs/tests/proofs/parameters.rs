@@ -84,6 +84,15 @@ fn a_parameter_file_that_makes_refused_proofs_is_found_out_before_anything_is_se
         let last = l.len() - 1;
         plus(&mut l[last]);
     };
+    // A point that anybody takes, and another than it was: the proof does not hold.
+    let other = |inner: &mut groth16::Parameters<Bls12>| {
+        let h = Arc::make_mut(&mut inner.h);
+        h[1] = (G1Projective::from(h[1]) + G1Projective::generator()).into();
+    };
+    assert!(matches!(
+        substituted(&other).unwrap_err(),
+        ProveError::Unsatisfied { proof: 0 }
+    ));
     for moved in [&in_h as &dyn Fn(&mut _), &in_l] {
         let error = substituted(moved).unwrap_err();
         assert!(

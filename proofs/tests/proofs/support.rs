@@ -25,7 +25,7 @@ use rand::SeedableRng;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 pub const CLASS: SectorClass = SectorClass::Mib8;
 pub const BEACON: [u8; 32] = [7; 32];
@@ -46,6 +46,8 @@ pub struct Proven {
     pub embed: (EmbedStatement, Vec<ProofBytes>),
     pub spacetime: (SpacetimeStatement, Vec<ProofBytes>),
     pub parameters: PathBuf,
+    /// Where the sector lies.
+    pub folder: PathBuf,
     /// Held as long as the process lives: the folder has one user.
     _lock: fs::File,
 }
@@ -85,8 +87,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("proofs")
+}
+
+/// The folder of a sector that is sealed and nothing more, layers and all; it is not to be opened.
+/// To be asked for once the folder is this process's.
+pub fn kept(seed: &ReplicaSeed) -> PathBuf {
+    // Tests run side by side, and one of them seals it.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    let replica = ReplicaId::derive(seed);
+    let layout = holdfast_proofs::sealed::VERSION;
+    let kept = folder().join(format!("sector-{layout}-{}", replica.0));
+    let threads = NonZeroUsize::new(2).unwrap();
+    seal(&kept, CLASS, replica, threads, &mut |_| {}).unwrap();
+    kept
+}
+
 fn prove() -> Proven {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("proofs");
+    let folder = folder();
     let parameters = folder.join("parameters");
     let ids = [
         CircuitId::seal(CLASS, 1),
@@ -100,14 +120,12 @@ fn prove() -> Proven {
     let lock = fs::File::create(folder.join("lock")).unwrap();
     lock.lock().unwrap();
     let replica = ReplicaId::derive(&SEED);
-    let layout = holdfast_proofs::sealed::VERSION;
-    let kept = folder.join(format!("sector-{layout}-{}", replica.0));
-    let threads = NonZeroUsize::new(2).unwrap();
-    let commitment = seal(&kept, CLASS, replica, threads, &mut |_| {}).unwrap();
+    let kept = kept(&SEED);
     let work = folder.join("work");
     let _ = fs::remove_dir_all(&work);
     copy(&kept, &work);
     let mut sealed = Sealed::open(&work, CLASS, replica).unwrap();
+    let commitment = sealed.commitment().clone();
 
     let seal_statement = SealStatement {
         class: CLASS,
@@ -198,6 +216,7 @@ fn prove() -> Proven {
         embed: (embed_statement, embed),
         spacetime: (spacetime_statement, spacetime),
         parameters,
+        folder: work,
         _lock: lock,
     }
 }

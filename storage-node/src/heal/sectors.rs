@@ -3,8 +3,8 @@
 use super::Healed;
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
+use crate::needs;
 use crate::pipeline::embed::group_data;
-use crate::pipeline::seal::DISK_FACTOR;
 use crate::pipeline::{Pipeline, View};
 use crate::progress::{Ended, Sealing};
 use crate::sectors::{Repair, SectorHandle, Sectors, remove_folder, sector_error};
@@ -282,26 +282,6 @@ impl Patient {
         std::fs::create_dir_all(&groups).map_err(NodeError::file(&groups))?;
         let beside = self.sectors.beside(number);
         std::fs::create_dir_all(&beside).map_err(NodeError::file(&beside))?;
-        let taken = folder_bytes(&beside);
-        let needed = self
-            .record
-            .class
-            .bytes()
-            .saturating_mul(DISK_FACTOR)
-            .saturating_sub(taken);
-        let free = fs4::available_space(&beside).map_err(NodeError::file(&beside))?;
-        if free < needed {
-            return Err(NodeError::State(format!(
-                "sector {number} is damaged and sealing it again takes {needed} bytes of disk for a while, and {free} are free; make room"
-            )));
-        }
-        Ok(())
+        needs::check(self.record.class, &beside)
     }
-}
-
-/// Bytes of the files of a folder: what an earlier try has taken already.
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let lengths = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
-    lengths.fold(0, u64::saturating_add)
 }

@@ -3,6 +3,7 @@
 use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
+use crate::needs;
 use crate::progress::{Ended, Sealing};
 use crate::sectors::sector_error;
 use crate::work::Lane;
@@ -14,14 +15,11 @@ use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
-use holdfast_proofs::sector::SectorClass;
 use holdfast_proofs::statement::Statement;
 use std::num::NonZeroUsize;
 
 /// A pre-commit is sent only where its ticket will not be too old for so many blocks yet.
 const TICKET_MARGIN: Blocks = Blocks(3);
-/// Sealing takes nine times the sector on the disk, and ten leaves some for shards.
-pub(crate) const DISK_FACTOR: u64 = 10;
 
 impl Pipeline {
     /// Takes the next step of every sector that is not proven yet, and begins a new one where
@@ -33,26 +31,24 @@ impl Pipeline {
         let mut living = 0u32;
         let mut unsent = false;
         let mut highest = None;
-        let mut waits = None;
+        // One sector's trouble keeps no other from its next step.
+        let mut done = Ok(());
         for (number, record) in self.shared.journal.sectors()? {
             highest = Some(number);
             match view.sectors.get(&number) {
                 None => {
                     unsent = true;
                     living = living.saturating_add(1);
-                    // One that waits for room keeps no other from its next step.
-                    if let Err(error) = self.until_pre_commit(view, number, record).await {
-                        waits.get_or_insert(error);
-                    }
+                    done = done.and(self.until_pre_commit(view, number, record).await);
                 }
                 Some(sector) => match sector.status {
                     SectorStatus::PreCommitted { at } => {
                         living = living.saturating_add(1);
-                        self.prove_seal(view, sector, at, record).await?;
+                        done = done.and(self.prove_seal(view, sector, at, record).await);
                     }
                     SectorStatus::Active { .. } | SectorStatus::Faulty { .. } => {
                         living = living.saturating_add(1);
-                        self.discard_layers(number, record)?;
+                        done = done.and(self.discard_layers(number, record));
                     }
                     // A job that works on it would bring files of it back.
                     SectorStatus::Terminated { .. }
@@ -68,9 +64,9 @@ impl Pipeline {
             }
         }
         if living < self.goal.sectors && !unsent {
-            self.begin_sector(view, provider, highest).await?;
+            done = done.and(self.begin_sector(view, provider, highest).await);
         }
-        waits.map_or(Ok(()), Err)
+        done
     }
 
     /// Fixes the next sector's number and ticket; sealing starts at the next step.
@@ -80,9 +76,9 @@ impl Pipeline {
         provider: &Provider,
         highest: Option<SectorNumber>,
     ) -> Result<(), NodeError> {
-        self.check_room(self.goal.class, 0)?;
         let after = highest.map_or(0, |number| number.0.saturating_add(1));
         let number = SectorNumber(provider.next_sector.0.max(after));
+        needs::check(self.goal.class, &self.sectors.path(number))?;
         let ticket = view.height;
         let beacon = self.beacon(ticket).await?;
         let replica = ReplicaId::derive(&ReplicaSeed {
@@ -99,23 +95,6 @@ impl Pipeline {
         crash_point("node.seal.begun");
         tracing::info!(sector = %number, ticket = %ticket, class = %self.goal.class, "sealing begins");
         self.start_seal(view.height, number, record);
-        Ok(())
-    }
-
-    /// Whether the disk has room to seal a sector, of whose files so many bytes are there already.
-    /// Without, sealing would fill it to the last byte, and nothing else could be written.
-    fn check_room(&self, class: SectorClass, there: u64) -> Result<(), NodeError> {
-        let needed = class
-            .bytes()
-            .saturating_mul(DISK_FACTOR)
-            .saturating_sub(there);
-        let folder = self.shared.shards.folder();
-        let free = fs4::available_space(folder).map_err(NodeError::file(folder))?;
-        if free < needed {
-            return Err(NodeError::State(format!(
-                "sealing a sector of {class} needs {needed} bytes of disk for a while, and {free} are free; it waits until there is room"
-            )));
-        }
         Ok(())
     }
 
@@ -138,7 +117,7 @@ impl Pipeline {
         }
         if !record.sealed {
             if !sealing {
-                self.check_room(record.class, self.sectors.size(number)?)?;
+                needs::check(record.class, &self.sectors.path(number))?;
             }
             self.start_seal(view.height, number, record);
             return Ok(());

@@ -49,6 +49,9 @@ fn each_damage(path: &Path, mut then: impl FnMut(&str)) {
     }
     std::fs::remove_file(path).unwrap();
     then("removed");
+    std::fs::remove_file(path).unwrap();
+    std::fs::create_dir(path).unwrap();
+    then("a folder in its place");
     assert_eq!(std::fs::read(path).unwrap(), whole);
 }
 
@@ -186,8 +189,14 @@ fn layers_and_columns_come_back_from_a_seal_beside() {
     let sector = Sealed::open(dir.path(), CLASS, replica()).unwrap();
     let position = Position(2 * CLASS.lane_nodes() + 1234);
     let opening = sector.column_opening(position).unwrap();
+    // Cut, another one under its name, and a folder.
     std::fs::write(layer_path(dir.path(), 5), b"").unwrap();
-    std::fs::write(columns_path(dir.path()), b"").unwrap();
+    let second = std::fs::read(layer_path(dir.path(), 2)).unwrap();
+    std::fs::write(layer_path(dir.path(), 3), second).unwrap();
+    for path in [layer_path(dir.path(), 7), columns_path(dir.path())] {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+    }
     sector.column_opening(position).unwrap_err();
     let resealed = Sealed::open(beside.path(), CLASS, replica()).unwrap();
     sector.restore_layers(&resealed).unwrap();

@@ -5,12 +5,13 @@ use super::world::{LENGTH, World};
 use super::{SECTOR, assert_in_step, embed};
 use crate::damage::{self, Damage, Owner};
 use crate::error::NodeError;
+use crate::journal::SectorRecord;
 use crate::report::{NodeReport, REPORT_FILE};
 use crate::sectors::{Repair, SectorHandle};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::schedule;
 use holdfast_market_core::state::SectorStatus;
-use holdfast_market_core::units::{Blocks, ByteCount, DealId, Height};
+use holdfast_market_core::units::{Blocks, ByteCount, DealId, Height, SectorNumber};
 use holdfast_proofs::sector::Group;
 use std::path::PathBuf;
 
@@ -280,6 +281,7 @@ async fn layers_that_are_damaged_before_their_seal_is_proven_are_sealed_again() 
     for (file, damage) in [("layer-3", Damage::Cut(4096)), ("columns", Damage::Gone)] {
         damage.apply(&sector.join(file));
     }
+    std::fs::copy(sector.join("layer-2"), sector.join("layer-6")).unwrap();
     world.until_posted("ProveSeal").await;
     world.mine();
     world.settle().await;
@@ -287,6 +289,33 @@ async fn layers_that_are_damaged_before_their_seal_is_proven_are_sealed_again() 
     let healed = world.healed();
     assert!(healed[0].contains("sealed again beside"), "{healed:?}");
     assert!(!world.data().join("sectors/0.again").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sector_that_cannot_be_opened_is_named_and_keeps_no_other_from_its_next_step() {
+    let mut world = World::sealed().await;
+    let journal = &world.node().pipeline.shared.journal;
+    let record = journal.sector(SECTOR).unwrap().unwrap();
+    let undone = SectorRecord {
+        discarded: false,
+        ..record
+    };
+    journal.put_sector(SECTOR, &undone).unwrap();
+    world.kill();
+    let folder = world.data().join("sectors/0");
+    for manifest in ["sector.json", "sector.copy.json"] {
+        Damage::Cut(99).apply(&folder.join(manifest));
+    }
+    world.sectors = 2;
+    world.start();
+    world.settle().await;
+    let trouble = world.trouble("sectors");
+    for part in ["sector 0 in", "sectors/0/sector.json is damaged"] {
+        assert!(trouble.contains(part), "{trouble}");
+    }
+    let journal = &world.node().pipeline.shared.journal;
+    let next = journal.sector(SectorNumber(1)).unwrap().unwrap();
+    assert!(next.sealed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
