@@ -166,15 +166,15 @@ fn hash8_with(arithmetic: impl Arithmetic, inputs: &[Node; 8]) -> Node {
     for constant in &table.partial[1..] {
         let (sum_of_all, of_others) = sums(&one, &others);
         arithmetic.scale(&mut one, &all.first, &sum(&of_others, constant));
-        arithmetic.square(&one, &mut square);
         arithmetic.scale(&mut others[0], b, &sum_of_all);
         arithmetic.scale(&mut others[1], c, &sum_of_all);
-        arithmetic.square(&square, &mut fourth);
+        arithmetic.square(&one, &mut square);
         arithmetic.scale(&mut others[2], d, &sum_of_all);
         arithmetic.scale(&mut others[3], e, &sum_of_all);
-        arithmetic.multiply(&mut one, &fourth);
+        arithmetic.square(&square, &mut fourth);
         arithmetic.scale(&mut others[4], f, &sum_of_all);
         arithmetic.scale(&mut others[5], g, &sum_of_all);
+        arithmetic.multiply(&mut one, &fourth);
         arithmetic.scale(&mut others[6], h, &sum_of_all);
     }
     let (sum_of_all, of_others) = sums(&one, &others);

@@ -89,9 +89,49 @@ macro_rules! add_row {
     };
 }
 
-/// The same with a fifth register that held nothing before: it takes both carries.
+/// The same where nothing is carried out of the fifth.
+macro_rules! add_last_row {
+    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $zero:literal) => {
+        concat!(
+            "mulx rcx, rax, [",
+            $at,
+            "]\n adcx ",
+            $t0,
+            ", rax\n adox ",
+            $t1,
+            ", rcx\n",
+            "mulx rcx, rax, [",
+            $at,
+            " + 8]\n adcx ",
+            $t1,
+            ", rax\n adox ",
+            $t2,
+            ", rcx\n",
+            "mulx rcx, rax, [",
+            $at,
+            " + 16]\n adcx ",
+            $t2,
+            ", rax\n adox ",
+            $t3,
+            ", rcx\n",
+            "mulx rcx, rax, [",
+            $at,
+            " + 24]\n adcx ",
+            $t3,
+            ", rax\n adcx rcx, ",
+            $zero,
+            "\n",
+            "adox ",
+            $t4,
+            ", rcx\n",
+        )
+    };
+}
+
+/// The same with a fifth register that held nothing before: it takes both carries. The register
+/// of zero may be rcx, which is cleared for it.
 macro_rules! extend_row {
-    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
+    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $zero:literal, $clear:literal) => {
         concat!(
             "mulx rcx, rax, [",
             $at,
@@ -118,14 +158,19 @@ macro_rules! extend_row {
             $t4,
             ", rax, [",
             $at,
-            " + 24]\n mov ecx, 0\n",
+            " + 24]\n",
+            $clear,
             "adcx ",
             $t3,
             ", rax\n adox ",
             $t4,
-            ", rcx\n adcx ",
+            ", ",
+            $zero,
+            "\n adcx ",
             $t4,
-            ", rcx\n",
+            ", ",
+            $zero,
+            "\n",
         )
     };
 }
@@ -186,17 +231,7 @@ macro_rules! reduce {
                 "r8"
             ),
             quotient!("r11"),
-            // What r9 takes is zero, as is the carry out of r15.
-            add_row!(
-                "rip + {reduction}",
-                "r11",
-                "r12",
-                "r13",
-                "r14",
-                "r15",
-                "r9",
-                "r8"
-            ),
+            add_last_row!("rip + {reduction}", "r11", "r12", "r13", "r14", "r15", "r8"),
         )
     };
 }
@@ -293,14 +328,14 @@ impl Arithmetic for Adx {
                 "adc r11, r14",
                 "adc r12, 0",
                 "mov rdx, [rdi + 8]",
-                "xor eax, eax",
-                extend_row!("rsi", "r9", "r10", "r11", "r12", "r13"),
+                "xor r15d, r15d",
+                extend_row!("rsi", "r9", "r10", "r11", "r12", "r13", "r15", ""),
                 "mov rdx, [rdi + 16]",
-                "xor eax, eax",
-                extend_row!("rsi", "r10", "r11", "r12", "r13", "r14"),
+                "xor r15d, r15d",
+                extend_row!("rsi", "r10", "r11", "r12", "r13", "r14", "r15", ""),
                 "mov rdx, [rdi + 24]",
                 "xor eax, eax",
-                extend_row!("rsi", "r11", "r12", "r13", "r14", "r15"),
+                extend_row!("rsi", "r11", "r12", "r13", "r14", "r15", "rcx", "mov ecx, 0\n"),
                 reduce!(),
                 "mov [rsi], r12",
                 "mov [rsi + 8], r13",
@@ -351,17 +386,15 @@ impl Arithmetic for Adx {
                 "adc r13, [r15 + 32]",
                 // The bits from 2^252 on say which multiple of r to take off, of 32 bytes each.
                 "mov rax, r12",
-                "shr rax, 60",
-                "and r13d, 7",
-                "shl r13d, 4",
+                "shr rax, 55",
+                "shl r13d, 9",
+                "or eax, r13d",
+                "and eax, 0xfe0",
                 "lea rcx, [rip + {multiples}]",
-                "add eax, r13d",
-                "shl eax, 5",
-                "add rax, rcx",
-                "sub r9, [rax]",
-                "sbb r10, [rax + 8]",
-                "sbb r11, [rax + 16]",
-                "sbb r12, [rax + 24]",
+                "sub r9, [rcx + rax]",
+                "sbb r10, [rcx + rax + 8]",
+                "sbb r11, [rcx + rax + 16]",
+                "sbb r12, [rcx + rax + 24]",
                 "mov [rsi], r9",
                 "mov [rsi + 8], r10",
                 "mov [rsi + 16], r11",
