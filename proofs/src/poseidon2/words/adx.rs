@@ -43,146 +43,61 @@ const fn halved(times: u32) -> Words {
     [x[0], x[1], x[2], x[3]]
 }
 
-/// Adds rdx times the four words at an address to five registers, and carries into a sixth.
-/// Starts with clear carries and a register of zero. Uses rax and rcx.
+/// Adds rdx times a word in memory to two registers, with a chain of carries for each half of the
+/// product. Uses rax and rcx.
+#[rustfmt::skip]
+macro_rules! add {
+    ($at:literal, $offset:literal, $low:literal, $high:literal) => {
+        concat!(
+            "mulx rcx, rax, [", $at, " + ", $offset, "]\n",
+            "adcx ", $low, ", rax\n adox ", $high, ", rcx\n",
+        )
+    };
+}
+
+/// Adds rdx times the four words at an address to five registers, and nothing is carried out of
+/// the fifth. Starts with clear carries and a register of zero. Uses rax and rcx.
 ///
 /// The product's highest word is below 2^64 - 1, so that a carry can be added to it.
+#[rustfmt::skip]
 macro_rules! add_row {
-    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $t5:literal, $zero:literal) => {
-        concat!(
-            "mulx rcx, rax, [",
-            $at,
-            "]\n adcx ",
-            $t0,
-            ", rax\n adox ",
-            $t1,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 8]\n adcx ",
-            $t1,
-            ", rax\n adox ",
-            $t2,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 16]\n adcx ",
-            $t2,
-            ", rax\n adox ",
-            $t3,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 24]\n adcx ",
-            $t3,
-            ", rax\n adcx rcx, ",
-            $zero,
-            "\n",
-            "adox ",
-            $t4,
-            ", rcx\n adox ",
-            $t5,
-            ", ",
-            $zero,
-            "\n",
-        )
-    };
-}
-
-/// The same where nothing is carried out of the fifth.
-macro_rules! add_last_row {
     ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $zero:literal) => {
         concat!(
-            "mulx rcx, rax, [",
-            $at,
-            "]\n adcx ",
-            $t0,
-            ", rax\n adox ",
-            $t1,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 8]\n adcx ",
-            $t1,
-            ", rax\n adox ",
-            $t2,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 16]\n adcx ",
-            $t2,
-            ", rax\n adox ",
-            $t3,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 24]\n adcx ",
-            $t3,
-            ", rax\n adcx rcx, ",
-            $zero,
-            "\n",
-            "adox ",
-            $t4,
-            ", rcx\n",
+            add!($at, "0", $t0, $t1), add!($at, "8", $t1, $t2), add!($at, "16", $t2, $t3),
+            "mulx rcx, rax, [", $at, " + 24]\n",
+            "adcx ", $t3, ", rax\n adcx rcx, ", $zero, "\n adox ", $t4, ", rcx\n",
         )
     };
 }
 
-/// The same with a fifth register that held nothing before: it takes both carries. The register
-/// of zero may be rcx, which is cleared for it.
-macro_rules! extend_row {
-    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $zero:literal, $clear:literal) => {
+/// The same, and carries into a sixth.
+#[rustfmt::skip]
+macro_rules! add_row_and_carry {
+    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal, $t5:literal, $zero:literal) => {
         concat!(
-            "mulx rcx, rax, [",
-            $at,
-            "]\n adcx ",
-            $t0,
-            ", rax\n adox ",
-            $t1,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 8]\n adcx ",
-            $t1,
-            ", rax\n adox ",
-            $t2,
-            ", rcx\n",
-            "mulx rcx, rax, [",
-            $at,
-            " + 16]\n adcx ",
-            $t2,
-            ", rax\n adox ",
-            $t3,
-            ", rcx\n",
-            "mulx ",
-            $t4,
-            ", rax, [",
-            $at,
-            " + 24]\n",
-            $clear,
-            "adcx ",
-            $t3,
-            ", rax\n adox ",
-            $t4,
-            ", ",
-            $zero,
-            "\n adcx ",
-            $t4,
-            ", ",
-            $zero,
-            "\n",
+            add_row!($at, $t0, $t1, $t2, $t3, $t4, $zero),
+            "adox ", $t5, ", ", $zero, "\n",
+        )
+    };
+}
+
+/// The same with a fifth register that held nothing before: it takes both carries.
+#[rustfmt::skip]
+macro_rules! extend_row {
+    ($at:literal, $t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal) => {
+        concat!(
+            add!($at, "0", $t0, $t1), add!($at, "8", $t1, $t2), add!($at, "16", $t2, $t3),
+            "mulx ", $t4, ", rax, [", $at, " + 24]\n mov ecx, 0\n",
+            "adcx ", $t3, ", rax\n adox ", $t4, ", rcx\n adcx ", $t4, ", rcx\n",
         )
     };
 }
 
 /// rdx becomes the multiple of r that takes off a word; the carries become clear. Uses rax.
+#[rustfmt::skip]
 macro_rules! quotient {
     ($word:literal) => {
-        concat!(
-            "mov rdx, ",
-            $word,
-            "\n imul rdx, [rip + {reduction} + 32]\n xor eax, eax\n"
-        )
+        concat!("mov rdx, ", $word, "\n imul rdx, [rip + {reduction} + 32]\n xor eax, eax\n")
     };
 }
 
@@ -194,44 +109,18 @@ macro_rules! quotient {
 /// other. They add less than 2^65 r there; what two more words then take off divides that by
 /// 2^128. Nothing is carried out of r15: each sum on the way is less than 2^128 times the result's
 /// bound, which is below 2^256.
+#[rustfmt::skip]
 macro_rules! reduce {
     () => {
         concat!(
             "mov rdx, r8\n xor r8d, r8d\n",
-            add_row!(
-                "rip + {reduction} + 40",
-                "r10",
-                "r11",
-                "r12",
-                "r13",
-                "r14",
-                "r15",
-                "r8"
-            ),
+            add_row_and_carry!("rip + {reduction} + 40", "r10", "r11", "r12", "r13", "r14", "r15", "r8"),
             "mov rdx, r9\n xor r9d, r9d\n",
-            add_row!(
-                "rip + {reduction} + 72",
-                "r10",
-                "r11",
-                "r12",
-                "r13",
-                "r14",
-                "r15",
-                "r8"
-            ),
+            add_row_and_carry!("rip + {reduction} + 72", "r10", "r11", "r12", "r13", "r14", "r15", "r8"),
             quotient!("r10"),
-            add_row!(
-                "rip + {reduction}",
-                "r10",
-                "r11",
-                "r12",
-                "r13",
-                "r14",
-                "r15",
-                "r8"
-            ),
+            add_row_and_carry!("rip + {reduction}", "r10", "r11", "r12", "r13", "r14", "r15", "r8"),
             quotient!("r11"),
-            add_last_row!("rip + {reduction}", "r11", "r12", "r13", "r14", "r15", "r8"),
+            add_row!("rip + {reduction}", "r11", "r12", "r13", "r14", "r15", "r8"),
         )
     };
 }
@@ -328,14 +217,14 @@ impl Arithmetic for Adx {
                 "adc r11, r14",
                 "adc r12, 0",
                 "mov rdx, [rdi + 8]",
-                "xor r15d, r15d",
-                extend_row!("rsi", "r9", "r10", "r11", "r12", "r13", "r15", ""),
+                "xor eax, eax",
+                extend_row!("rsi", "r9", "r10", "r11", "r12", "r13"),
                 "mov rdx, [rdi + 16]",
-                "xor r15d, r15d",
-                extend_row!("rsi", "r10", "r11", "r12", "r13", "r14", "r15", ""),
+                "xor eax, eax",
+                extend_row!("rsi", "r10", "r11", "r12", "r13", "r14"),
                 "mov rdx, [rdi + 24]",
                 "xor eax, eax",
-                extend_row!("rsi", "r11", "r12", "r13", "r14", "r15", "rcx", "mov ecx, 0\n"),
+                extend_row!("rsi", "r11", "r12", "r13", "r14", "r15"),
                 reduce!(),
                 "mov [rsi], r12",
                 "mov [rsi + 8], r13",
@@ -370,15 +259,15 @@ impl Arithmetic for Adx {
                 "mov rdx, [rsi + 8]",
                 "xor r13d, r13d",
                 "xor r14d, r14d",
-                add_row!("rdi + 32", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
+                add_row_and_carry!("rdi + 32", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
                 "mov rdx, [rsi + 16]",
                 "xor eax, eax",
-                add_row!("rdi + 64", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
+                add_row_and_carry!("rdi + 64", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
                 "mov rdx, [rsi + 24]",
                 "xor eax, eax",
-                add_row!("rdi + 96", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
+                add_row_and_carry!("rdi + 96", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
                 quotient!("r8"),
-                add_row!("rip + {reduction}", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
+                add_row_and_carry!("rip + {reduction}", "r8", "r9", "r10", "r11", "r12", "r13", "r14"),
                 "add r9, [r15]",
                 "adc r10, [r15 + 8]",
                 "adc r11, [r15 + 16]",

@@ -216,7 +216,8 @@ mod tests {
             let expected = scalar(&x) * scalar(&y) * halved(256);
             assert_eq!(scalar(&got), expected, "{name}: {x:x?} {y:x?}");
             let order = value(&ORDER);
-            let most = (value(&x) * value(&y) >> 256usize) + &order + (&order >> 63usize) + 1u32;
+            let by_radix: BigUint = (value(&x) * value(&y)) >> 256usize;
+            let most = by_radix + &order + (&order >> 63usize) + 1u32;
             assert!(value(&got) <= most, "{name}: {x:x?} {y:x?}");
         }
     }

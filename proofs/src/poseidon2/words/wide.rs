@@ -25,7 +25,7 @@ const RECIPROCAL: u64 = ((1u128 << 112) / (ORDER[3] as u128 + 1)) as u64;
 const STEPS: usize = 128;
 
 /// The multiples of r that [`fold`] takes off: entry i is the largest within `i 2^252`.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Multiples(pub(super) [Words; STEPS]);
 
 /// In memory once, since assembly reads it too.
