@@ -76,7 +76,8 @@ impl Figures {
     }
 }
 
-/// Microseconds that one of `count` calls takes, the best of three rounds.
+/// Microseconds that one of `count` calls takes, the best of three rounds. A round should take a
+/// tenth of a second or more: systems count a thread's time in steps of milliseconds.
 fn microseconds(count: u32, mut call: impl FnMut()) -> f64 {
     let since = Instant::now();
     (0..3)
@@ -97,20 +98,20 @@ fn hashes(figures: &mut Figures) {
     let eights: [Row; 8] = from_fn(|i| from_fn(|lane| node(8 * i + lane)));
     let sixteens: [Row; 16] = from_fn(|i| from_fn(|lane| node(8 * i + lane)));
     let lanes = format!("one core, {}, a hash of the eight", kernel());
-    let value = microseconds(2000, || {
+    let value = microseconds(4000, || {
         black_box(hash8_lanes(black_box(&eights)));
     });
     figures.row("hash8_us", value / 8.0, "us", &lanes);
-    let value = microseconds(2000, || {
+    let value = microseconds(4000, || {
         black_box(hash16_lanes(black_box(&sixteens)));
     });
     figures.row("hash16_us", value / 8.0, "us", &lanes);
     let scalar = "one core, scalar, one at a time";
-    let value = microseconds(2000, || {
+    let value = microseconds(20_000, || {
         black_box(hash8_nodes(black_box(&eight)));
     });
     figures.row("hash8_scalar_us", value, "us", scalar);
-    let value = microseconds(2000, || {
+    let value = microseconds(20_000, || {
         black_box(hash16_nodes(black_box(&sixteen)));
     });
     figures.row("hash16_scalar_us", value, "us", scalar);

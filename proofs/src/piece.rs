@@ -16,6 +16,7 @@ pub use placement::{PlacementError, SubtreePlacement, group_data_root};
 use crate::node::Node;
 use crate::sector::{SectorClass, UNIT_DATA_BYTES, UNIT_LEVELS, UNIT_NODES};
 use crate::tree::{level_above, zero_root};
+use packing::pack_into;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 
@@ -143,6 +144,9 @@ fn root_over(nodes: Vec<Node>) -> Node {
     level.first().copied().unwrap_or_default()
 }
 
+/// Bytes that are read before they are packed: whole quads, and few enough to stay in the caches.
+const READ_BYTES: usize = 256 * QUAD_BYTES;
+
 /// Reads a piece's bytes and gives its nodes, one subtree at a time.
 #[derive(Debug)]
 pub struct SubtreeReader<'a, R> {
@@ -170,11 +174,16 @@ impl<R: Read> Iterator for SubtreeReader<'_, R> {
         let bytes = self.left.min(units * UNIT_DATA_BYTES);
         self.left -= bytes;
         let read = |reader: &mut R| {
-            let size = usize::try_from(bytes).map_err(io::Error::other)?;
-            let mut data = vec![0; size];
-            reader.read_exact(&mut data)?;
-            let mut nodes = pack(&data);
             let full = usize::try_from(units * UNIT_NODES).map_err(io::Error::other)?;
+            let mut nodes = Vec::with_capacity(full);
+            let mut left = usize::try_from(bytes).map_err(io::Error::other)?;
+            let mut data = vec![0; left.min(READ_BYTES)];
+            while left > 0 {
+                data.truncate(left);
+                reader.read_exact(&mut data)?;
+                left -= data.len();
+                pack_into(&data, &mut nodes);
+            }
             nodes.resize(full, Node::ZERO);
             Ok(nodes)
         };

@@ -80,6 +80,12 @@ pub fn unpack_127(nodes: &[Node; QUAD_NODES]) -> Result<[u8; QUAD_BYTES], NotDat
 /// Packs bytes of any length, with zeros after the end up to whole quads.
 pub fn pack(bytes: &[u8]) -> Vec<Node> {
     let mut nodes = Vec::with_capacity(bytes.len().div_ceil(QUAD_BYTES) * QUAD_NODES);
+    pack_into(bytes, &mut nodes);
+    nodes
+}
+
+/// Appends what [`pack`] makes of the bytes.
+pub(super) fn pack_into(bytes: &[u8], nodes: &mut Vec<Node>) {
     let (quads, rest) = bytes.as_chunks::<QUAD_BYTES>();
     for quad in quads {
         nodes.extend(pack_127(quad));
@@ -91,7 +97,6 @@ pub fn pack(bytes: &[u8]) -> Vec<Node> {
         }
         nodes.extend(pack_127(&last));
     }
-    nodes
 }
 
 /// The bytes of whole quads of nodes; nodes after the last whole quad are left out.

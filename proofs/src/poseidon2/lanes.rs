@@ -45,8 +45,11 @@ fn hash8_nodes_of<const N: usize>(inputs: [[[&Node; 8]; 8]; N]) -> [Row; N] {
     inputs.map(|inputs| from_fn(|lane| hash8_nodes(&inputs.map(|input| *input[lane]))))
 }
 
-/// Compresses each family of eight, sixteen families at a time.
+/// Compresses each family of eight, in lanes sixteen families at a time.
 pub(super) fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
+    if !in_lanes() {
+        return families.iter().map(hash8_nodes).collect();
+    }
     let mut parents = Vec::with_capacity(families.len());
     let (sixteens, rest) = families.as_chunks::<16>();
     for sixteen in sixteens {
@@ -62,13 +65,22 @@ pub(super) fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
     parents
 }
 
-/// What hashes here: for benches and for what a provider is told at set-up.
-pub fn kernel() -> &'static str {
+/// Whether lanes are hashed at once here.
+fn in_lanes() -> bool {
     #[cfg(target_arch = "x86_64")]
     if ifma::available() {
-        return "AVX-512 IFMA, eight lanes at once";
+        return true;
     }
-    "scalar"
+    false
+}
+
+/// What hashes here: for benches and for what a provider is told at set-up.
+pub fn kernel() -> &'static str {
+    if in_lanes() {
+        "AVX-512 IFMA, eight lanes at once"
+    } else {
+        "scalar"
+    }
 }
 
 #[cfg(test)]
