@@ -96,10 +96,10 @@ fn a_bench_prints_its_figures_and_leaves_the_folder_that_it_was_given_as_it_was(
         "label_core_s_per_gib",
         "commit_core_s_per_gib",
         "seal_constraints_2",
-        "seal_prove_2_wall_s",
+        "seal_prove_wall_s_2",
         "embed_group_wall_s",
-        "embed_prove_8_peak_mib",
-        "spacetime_prove_wall_s",
+        "embed_prove_peak_mib",
+        "spacetime_8mib_wall_s_16",
         "unseal_core_s_per_gib",
     ] {
         let found = figures.iter().find(|(found, _)| found == name);
@@ -125,7 +125,7 @@ fn a_bench_that_was_killed_goes_on_and_leaves_nothing() {
     std::fs::write(done.join("groups/00-1.replica"), "half").unwrap();
     let figures = figures(folder.path());
     let measured = |name: &str| figures.iter().any(|(found, _)| found == name);
-    assert!(measured("seal_prove_2_wall_s") && measured("unseal_core_s_per_gib"));
+    assert!(measured("seal_prove_wall_s_2") && measured("unseal_core_s_per_gib"));
     // What the runs before did is not told as this one's.
     assert!(!measured("label_core_s_per_gib"));
     assert_eq!(content(folder.path()), []);

@@ -288,7 +288,7 @@ impl Bench<'_> {
             "constraints",
             &conditions,
         );
-        self.proof_rows(&format!("seal_prove_{count}"), &cost, &conditions);
+        self.proof_rows("seal_prove", count, &cost, &conditions);
         Ok(())
     }
 
@@ -313,9 +313,15 @@ impl Bench<'_> {
         })
     }
 
-    fn proof_rows(&mut self, name: &str, cost: &Cost, conditions: &str) {
-        self.row(format!("{name}_wall_s"), cost.wall, "s", conditions);
-        self.row(format!("{name}_core_s"), cost.cores, "core_s", conditions);
+    /// Rows of one statement's proofs, over so many challenges.
+    fn proof_rows(&mut self, name: &str, count: u32, cost: &Cost, conditions: &str) {
+        self.row(format!("{name}_wall_s_{count}"), cost.wall, "s", conditions);
+        self.row(
+            format!("{name}_core_s_{count}"),
+            cost.cores,
+            "core_s",
+            conditions,
+        );
         self.row(format!("{name}_peak_mib"), cost.peak, "MiB", conditions);
     }
 
@@ -363,7 +369,7 @@ impl Bench<'_> {
         );
         self.row("embed_group_wall_s", wall, "s", &conditions);
         self.row("embed_write_wall_s", written, "s", &conditions);
-        self.proof_rows(&format!("embed_prove_{count}"), &cost, &conditions);
+        self.proof_rows("embed_prove", count, &cost, &conditions);
         Ok(nodes)
     }
 
@@ -389,13 +395,14 @@ impl Bench<'_> {
             let constraints = shape(id).map_err(failed)?.constraints as f64;
             let conditions =
                 format!("{count} leaves of a sector of {class}, parameters read from the disk");
+            let name = class.name().to_lowercase();
             self.row(
-                "spacetime_constraints",
+                format!("spacetime_constraints_{name}_{count}"),
                 constraints,
                 "constraints",
                 &conditions,
             );
-            self.proof_rows("spacetime_prove", &cost, &conditions);
+            self.proof_rows(&format!("spacetime_{name}"), count, &cost, &conditions);
         }
         Ok(())
     }
