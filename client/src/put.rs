@@ -1,7 +1,7 @@
 //! Storing an object: plan, quote, upload, pay, publish. Interrupted anywhere, the same command
 //! goes on; what is paid is never paid again.
 
-use crate::catalogue::{Catalogue, ObjectId};
+use crate::catalogue::{Catalogue, ObjectId, ObjectRecord};
 use crate::error::ClientError;
 use crate::journal::{Funded, Journal, PackProgress, Plan, StorageTerms};
 use crate::meter::Meter;
@@ -121,7 +121,7 @@ pub async fn put(
     let _held = session.wallet().lock(session.network_id())?;
     meter.wait("asking the network");
     let mut catalogue = read_current(session).await?;
-    let earlier = earlier(session, &source, &name, options.terms).await?;
+    let earlier = earlier(session, &catalogue, &source, &name, options.terms).await?;
     let survey = Survey::ask(session.ledger(), session.peers()).await?;
     let work = |journal| Work {
         session,
@@ -178,6 +178,36 @@ fn check_terms(terms: StorageTerms) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Whether what an upload has paid for so far can still be read, or its name points there already: one
+/// that was left for so long that its deals are over is begun anew.
+async fn stands(session: &Session, journal: &Journal) -> Result<bool, ClientError> {
+    let root = ObjectId::of(&journal.progress.catalogue);
+    if published(session)
+        .await?
+        .is_some_and(|name| name.root == root.to_bytes())
+    {
+        return Ok(true);
+    }
+    for pack in journal
+        .progress
+        .packs
+        .iter()
+        .filter(|pack| pack.funded.is_some())
+    {
+        let set = session.ledger().deal_set(pack.header.id()?).await?;
+        let alive = set.deals.iter().filter(|deal| {
+            matches!(
+                deal.status,
+                DealStatus::Proposed | DealStatus::Accepted | DealStatus::Proven { .. }
+            )
+        });
+        if alive.count() < usize::from(pack.header.k) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What an earlier try left behind.
 enum Earlier {
     /// Nothing that matters now.
@@ -192,6 +222,7 @@ enum Earlier {
 /// not paid for in whole, is cleaned up: what no provider has accepted is taken back.
 async fn earlier(
     session: &Session,
+    catalogue: &Catalogue,
     source: &Source,
     name: &str,
     terms: StorageTerms,
@@ -202,12 +233,21 @@ async fn earlier(
     let Some(journal) = found else {
         return Ok(Earlier::Nothing);
     };
-    if journal.plan.source == *source && journal.plan.terms == terms {
-        return Ok(Earlier::Same(journal));
-    }
-    // A catalogue may be read from its last pack: cancelled, the wallet's list would be lost.
-    if journal.is_paid() {
-        return Ok(Earlier::Paid(journal));
+    if stands(session, &journal).await? {
+        if journal.plan.source == *source && journal.plan.terms == terms {
+            return Ok(Earlier::Same(journal));
+        }
+        if journal.is_paid() {
+            // What was stored under its name since is what its owner wants.
+            let later = |object: &ObjectRecord| object.stored > journal.plan.begun;
+            let named = |object: &&ObjectRecord| object.name == journal.plan.name;
+            if catalogue.objects().iter().find(named).is_some_and(later) {
+                journal.remove()?;
+                return Ok(Earlier::Nothing);
+            }
+            // A catalogue may be read from its last pack: cancelled, the wallet's list would be lost.
+            return Ok(Earlier::Paid(journal));
+        }
     }
     for pack in &journal.progress.packs {
         let pack = pack.header.id()?;

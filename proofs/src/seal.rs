@@ -306,22 +306,24 @@ fn make_layers(
     Ok(previous)
 }
 
-/// Whether the system has the memory that sealing takes: what it only promises would be taken from
-/// somebody, perhaps from this process, hours later.
+/// Whether the system has the memory that sealing takes, beside sectors that this process is sealing: what
+/// it only promises would be taken from somebody, perhaps from this process, hours later.
 ///
 /// # Errors
 /// [`SealError::Memory`], with what is needed and what there is.
-pub fn check_memory(class: SectorClass) -> Result<(), SealError> {
+pub fn check_memory(class: SectorClass, beside: &[SectorClass]) -> Result<(), SealError> {
     // A system that does not say what it has refuses what it has not.
-    Needs::fit_in(
-        class,
-        crate::measure::memory_available().unwrap_or(u64::MAX),
-    )
+    let free = crate::measure::memory_available().unwrap_or(u64::MAX);
+    // What the others need and have not taken yet is not free.
+    let needed = beside.iter().map(|class| Needs::of(*class).memory);
+    let needed = needed.fold(0, u64::saturating_add);
+    let taken = crate::measure::memory_taken().unwrap_or(0);
+    Needs::fit_in(class, free.saturating_sub(needed.saturating_sub(taken)))
 }
 
 /// Memory for two layers.
 fn room_for_two(class: SectorClass) -> Result<(Vec<Row>, Vec<Row>), SealError> {
-    check_memory(class)?;
+    check_memory(class, &[])?;
     let memory = || SealError::Memory {
         class,
         needed: Needs::of(class).memory,

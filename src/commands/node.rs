@@ -7,7 +7,7 @@ use holdfast_node::bench::{BenchConfig, BenchStage, bench as run_bench};
 use holdfast_node::keys::NodeKeys;
 use holdfast_node::node::{DEFAULT_PRICE, Node, NodeConfig};
 use holdfast_node::pipeline::Goal;
-use holdfast_node::progress::{SealStage, Sealing};
+use holdfast_node::progress::{SealStage, Sealing, Sealings};
 use holdfast_node::report::{NodeReport, REPORT_FILE};
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::folder::is_held;
@@ -219,30 +219,36 @@ fn bench(
     })
 }
 
-/// Shows how far the seal under way is, with rate and time left, until the node ends.
-async fn show(mut sealing: watch::Receiver<Option<Sealing>>) {
+/// Shows how far the seals under way are, with rate and time left, until the node ends.
+async fn show(mut sealing: watch::Receiver<Sealings>) {
     // Dropped, and so taken from the terminal, when nothing is sealed.
-    let mut shown: Option<(Meter, SealStage)> = None;
+    let mut shown: Option<(Meter, SealStage, ByteCount)> = None;
     while sealing.changed().await.is_ok() {
-        let now = *sealing.borrow_and_update();
-        let Some(now) = now else {
+        let all = sealing.borrow_and_update().clone();
+        // Where several are sealed, those that are least far are shown together.
+        let Some(stage) = all.values().map(|one| one.stage).min() else {
             shown = None;
             continue;
         };
-        if let Some((meter, stage)) = &shown
-            && *stage == now.stage
+        let there = || all.values().filter(|one| one.stage == stage);
+        let sum = |of: fn(&Sealing) -> ByteCount| {
+            ByteCount(there().map(|one| of(one).0).fold(0, u64::saturating_add))
+        };
+        let (done, total) = (sum(|one| one.done), sum(|one| one.total));
+        if let Some((meter, before, of)) = &shown
+            && (*before, *of) == (stage, total)
         {
-            meter.set(now.done);
+            meter.set(done);
             continue;
         }
         let meter = Meter::on_terminal();
-        match now.stage {
-            SealStage::Labels => meter.begin("seal: labels", now.total),
-            SealStage::Trees => meter.begin("seal: columns, trees", now.total),
+        match stage {
+            SealStage::Labels => meter.begin("seal: labels", total),
+            SealStage::Trees => meter.begin("seal: columns, trees", total),
             SealStage::Proof => meter.wait("seal: proof"),
         }
-        meter.set(now.done);
-        shown = Some((meter, now.stage));
+        meter.set(done);
+        shown = Some((meter, stage, total));
     }
 }
 

@@ -112,7 +112,7 @@ pub fn bench(
     // Left by a run that was killed when it was done.
     let done = config.folder.with_extension("done");
     remove_folder(&done)?;
-    needs::check(config.class, &config.folder)?;
+    needs::check(config.class, &config.folder, &[])?;
     let machine = machine();
     let (seal_per_proof, embed_per_proof) = per_proof(config.class);
     let ids = [

@@ -11,7 +11,7 @@ mod records;
 pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 
 use crate::error::NodeError;
-use holdfast_market_core::channel::SignedVoucher;
+use holdfast_market_core::channel::{ChannelId, SignedVoucher, Voucher};
 use holdfast_market_core::message::{decode, encode};
 use holdfast_market_core::units::{Address, DealId, PackId, SectorNumber, ShardIndex};
 use holdfast_proofs::durable::{COMMON_MODE, above, create_folder};
@@ -21,7 +21,7 @@ use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// First byte of a key: the kind of its record.
 #[derive(Clone, Copy)]
@@ -52,6 +52,8 @@ pub struct Journal {
     opened: RwLock<Option<Opened>>,
     /// Whether a write has failed since the store was opened.
     failed: AtomicBool,
+    /// Held while a voucher is compared and written.
+    vouchers: Mutex<()>,
     path: PathBuf,
 }
 
@@ -76,6 +78,7 @@ impl Journal {
         Ok(Self {
             opened: RwLock::new(Some(Opened::open(path)?)),
             failed: AtomicBool::new(false),
+            vouchers: Mutex::default(),
             path: path.to_owned(),
         })
     }
@@ -215,12 +218,24 @@ impl Journal {
         Ok(all.map(|(_, voucher)| voucher).collect())
     }
 
-    /// Records a voucher in place of its payer's last one, durably.
+    /// Records a voucher in place of its payer's last one, where it is higher or of a later channel,
+    /// durably.
     ///
     /// # Errors
     /// A store that fails.
     pub fn put_voucher(&self, signed: &SignedVoucher) -> Result<(), NodeError> {
-        let payer = &signed.voucher.channel.payer;
+        let voucher = &signed.voucher;
+        let payer = &voucher.channel.payer;
+        let _turn = self.turn();
+        // Whoever comes late with a lower one, or one of a channel before, changes nothing.
+        let later = |there: SignedVoucher| {
+            let there = there.voucher;
+            let rank = |voucher: &Voucher| (voucher.channel.opened, voucher.amount);
+            rank(&there) >= rank(voucher)
+        };
+        if self.voucher(payer)?.is_some_and(later) {
+            return Ok(());
+        }
         self.put(Kind::Voucher, payer.as_bytes(), signed)
     }
 
@@ -228,8 +243,17 @@ impl Journal {
     ///
     /// # Errors
     /// A store that fails.
-    pub fn forget_voucher(&self, payer: &Address) -> Result<(), NodeError> {
-        self.delete(Kind::Voucher, payer.as_bytes())
+    pub fn forget_voucher(&self, channel: &ChannelId) -> Result<(), NodeError> {
+        let _turn = self.turn();
+        let there = self.voucher(&channel.payer)?;
+        if there.is_some_and(|there| there.voucher.channel == *channel) {
+            self.delete(Kind::Voucher, channel.payer.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.vouchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get<T: Serialize + for<'de> Deserialize<'de>>(

@@ -6,19 +6,28 @@ use holdfast_proofs::durable::above;
 use holdfast_proofs::seal::{Needs, check_memory};
 use holdfast_proofs::sector::SectorClass;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Whether there is memory for sealing a sector in `folder`, and room on its disk; the files that
-/// lie there already have taken theirs.
+/// Whether there is memory for sealing a sector in `folder`, and room on its disk, beside `others` that
+/// are being sealed; the files that lie there already have taken theirs.
 ///
 /// # Errors
 /// [`NodeError::Memory`] or [`NodeError::Disk`], with what is needed and what there is.
-pub(crate) fn check(class: SectorClass, folder: &Path) -> Result<(), NodeError> {
-    check_memory(class).map_err(|source| NodeError::Memory {
+pub(crate) fn check(
+    class: SectorClass,
+    folder: &Path,
+    others: &[(SectorClass, PathBuf)],
+) -> Result<(), NodeError> {
+    let beside: Vec<SectorClass> = others.iter().map(|(class, _)| *class).collect();
+    check_memory(class, &beside).map_err(|source| NodeError::Memory {
         path: folder.to_owned(),
         source,
     })?;
-    let free = free_space(folder)?;
+    let mut free = free_space(folder)?;
+    for (class, folder) in others {
+        let wanted = Needs::of(*class).disk.saturating_sub(size_of(folder)?);
+        free = free.saturating_sub(wanted);
+    }
     fit(class, folder, free.saturating_add(size_of(folder)?), free)
 }
 
@@ -83,7 +92,7 @@ mod tests {
         let sector = folder.path().join("sectors/7");
         let class = SectorClass::Mib8;
         // Neither the folder nor the one above it is there yet.
-        check(class, &sector).unwrap();
+        check(class, &sector, &[]).unwrap();
         assert!(!sector.exists());
         assert_eq!(size_of(&sector).unwrap(), 0);
         std::fs::create_dir_all(sector.join("groups")).unwrap();
@@ -111,12 +120,15 @@ mod tests {
                 ..
             }
         ));
-        if let Err(NodeError::Memory { path, source }) = check(SectorClass::Gib32, &sector) {
+        if let Err(NodeError::Memory { path, source }) = check(SectorClass::Gib32, &sector, &[]) {
             assert_eq!(path, sector);
             assert!(source.to_string().contains("32GiB"), "{source}");
         }
+        // What others still need of the disk and of the memory is not free.
+        let many = vec![(SectorClass::Gib4, folder.path().join("other")); 1 << 20];
+        check(class, &sector, &many).unwrap_err();
         let file = sector.join("layer-1");
-        let error = check(class, &file).unwrap_err().to_string();
+        let error = check(class, &file, &[]).unwrap_err().to_string();
         assert!(error.contains("layer-1"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use crate::journal::Journal;
 use crate::keys::NodeKeys;
 use crate::outbox::Outbox;
 use crate::pipeline::{Goal, Pipeline};
-use crate::progress::Sealing;
+use crate::progress::Sealings;
 use crate::prover::Prover;
 use crate::report::REPORT_FILE;
 use crate::room::Room;
@@ -26,8 +26,10 @@ use holdfast_wire::quic::{self, Limits, Peers, node_key};
 use holdfast_wire::transfer::Purse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use tokio::sync::watch;
 
 /// What a node takes for a GiB and a period where nothing else is said.
@@ -63,7 +65,7 @@ pub struct Node {
     pub(crate) service: Service,
     pub(crate) pipeline: Pipeline,
     provider: watch::Receiver<Option<ProviderId>>,
-    sealing: watch::Receiver<Option<Sealing>>,
+    sealing: watch::Receiver<Sealings>,
 }
 
 impl Node {
@@ -126,7 +128,7 @@ impl Node {
         let peers = Peers::new(keys.node.clone(), network).map_err(start)?;
         let (provider_sender, provider) = watch::channel(None);
         let (status_sender, status) = watch::channel(NodeStatus::default());
-        let (sealing_sender, sealing) = watch::channel(None);
+        let (sealing_sender, sealing) = watch::channel(Sealings::default());
         let node = node_key(&keys.node);
         let sender = Sender::new(
             ledger.clone(),
@@ -162,7 +164,7 @@ impl Node {
             },
             goal: config.goal,
             outbox,
-            work: Work::default(),
+            work: Work::new(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
             sectors: Arc::new(Sectors::new(&data.join("sectors"))),
             prover: Arc::new(Prover::new(config.network.parameters(), verifying)),
             proofs: Default::default(),
@@ -197,8 +199,8 @@ impl Node {
         self.address
     }
 
-    /// How far the seal under way is, while there is one.
-    pub fn sealing(&self) -> watch::Receiver<Option<Sealing>> {
+    /// How far the seals under way are.
+    pub fn sealing(&self) -> watch::Receiver<Sealings> {
         self.sealing.clone()
     }
 

@@ -6,7 +6,7 @@ mod account;
 mod deals;
 pub(crate) mod embed;
 mod layout;
-mod seal;
+pub(crate) mod seal;
 mod spacetime;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ pub use view::View;
 use crate::error::NodeError;
 use crate::heal::{Healed, Scrub};
 use crate::outbox::{Outbox, ledger};
-use crate::progress::Sealing;
+use crate::progress::Sealings;
 use crate::prover::Prover;
 use crate::report::NodeReport;
 use crate::sectors::Sectors;
@@ -67,8 +67,8 @@ pub struct Pipeline {
     pub(crate) scrub: Scrub,
     /// What was put right lately.
     pub(crate) healed: Healed,
-    /// How far the seal under way is.
-    pub(crate) sealing: watch::Sender<Option<Sealing>>,
+    /// How far the seals under way are.
+    pub(crate) sealing: watch::Sender<Sealings>,
     /// Where the report for `node status` is kept up to date.
     pub(crate) report: PathBuf,
     pub(crate) provider: watch::Sender<Option<ProviderId>>,
@@ -121,6 +121,8 @@ impl Pipeline {
                     Err(error) => {
                         if answering {
                             tracing::warn!(%error, "the ledger does not answer; the node goes on asking");
+                            let done = self.forget_readers();
+                            self.note("vouchers", done);
                         }
                         answering = false;
                         tokio::time::sleep(std::time::Duration::from_millis(500)).await;

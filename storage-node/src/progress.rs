@@ -3,10 +3,11 @@
 use holdfast_market_core::units::{ByteCount, SectorNumber};
 use holdfast_proofs::seal::SealProgress;
 use holdfast_proofs::sector::{LAYERS, NODE_BYTES};
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// What a seal is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SealStage {
     /// The layers of labels.
     Labels,
@@ -19,8 +20,6 @@ pub enum SealStage {
 /// How far the seal of a sector is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealing {
-    /// Which sector.
-    pub sector: SectorNumber,
     /// What it is at.
     pub stage: SealStage,
     /// Bytes of this stage that are done.
@@ -31,7 +30,7 @@ pub struct Sealing {
 
 impl Sealing {
     /// The layers come first, then the columns.
-    pub(crate) fn of(sector: SectorNumber, progress: SealProgress) -> Self {
+    fn of(progress: SealProgress) -> Self {
         let layers = LAYERS as u64;
         let columns = progress.total / layers.saturating_add(1);
         let labels = progress.total.saturating_sub(columns);
@@ -43,30 +42,53 @@ impl Sealing {
         };
         let bytes = |nodes: u64| ByteCount(nodes.saturating_mul(NODE_BYTES));
         Self {
-            sector,
             stage,
             done: bytes(done),
             total: bytes(total),
         }
     }
+}
 
-    /// The proof begins.
-    pub(crate) fn proving(sector: SectorNumber) -> Self {
-        Self {
-            sector,
+/// The seals under way.
+pub type Sealings = BTreeMap<SectorNumber, Sealing>;
+
+/// Shows how far one seal is, and shows it no more when it is dropped, however the work ended.
+pub(crate) struct Shown {
+    all: watch::Sender<Sealings>,
+    sector: SectorNumber,
+}
+
+impl Shown {
+    pub(crate) fn new(all: watch::Sender<Sealings>, sector: SectorNumber) -> Self {
+        Self { all, sector }
+    }
+
+    /// How far it is.
+    pub(crate) fn at(&self, progress: SealProgress) {
+        self.say(Sealing::of(progress));
+    }
+
+    /// Its proof begins.
+    pub(crate) fn proving(&self) {
+        self.say(Sealing {
             stage: SealStage::Proof,
             done: ByteCount(0),
             total: ByteCount(0),
-        }
+        });
+    }
+
+    fn say(&self, sealing: Sealing) {
+        self.all.send_modify(|all| {
+            all.insert(self.sector, sealing);
+        });
     }
 }
 
-/// Says that nothing is sealed any more when it is dropped, however the work ended.
-pub(crate) struct Ended(pub(crate) watch::Sender<Option<Sealing>>);
-
-impl Drop for Ended {
+impl Drop for Shown {
     fn drop(&mut self) {
-        self.0.send_replace(None);
+        self.all.send_modify(|all| {
+            all.remove(&self.sector);
+        });
     }
 }
 
@@ -76,9 +98,8 @@ mod tests {
 
     #[test]
     fn layers_count_first_and_the_columns_after_them() {
-        let number = SectorNumber(3);
         let at = |done| {
-            let sealing = Sealing::of(number, SealProgress { done, total: 900 });
+            let sealing = Sealing::of(SealProgress { done, total: 900 });
             (sealing.stage, sealing.done.0, sealing.total.0)
         };
         assert_eq!(at(0), (SealStage::Labels, 0, 800 * 32));
@@ -88,9 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn however_a_seal_ends_nothing_is_shown_any_more() {
-        let (sender, shown) = watch::channel(Some(Sealing::proving(SectorNumber(1))));
-        drop(Ended(sender));
-        assert_eq!(*shown.borrow(), None);
+    fn however_a_seal_ends_it_is_shown_no_more_and_others_are() {
+        let (sender, all) = watch::channel(Sealings::default());
+        let one = Shown::new(sender.clone(), SectorNumber(1));
+        let other = Shown::new(sender, SectorNumber(2));
+        one.proving();
+        other.at(SealProgress {
+            done: 1,
+            total: 900,
+        });
+        assert_eq!(all.borrow().len(), 2);
+        drop(one);
+        assert!(all.borrow().contains_key(&SectorNumber(2)));
+        drop(other);
+        assert!(all.borrow().is_empty());
     }
 }

@@ -226,7 +226,7 @@ impl NodeReport {
             proofs: pipeline.prover.reports(),
             working: [Lane::Deadline, Lane::Proof, Lane::Seal, Lane::Heal]
                 .into_iter()
-                .filter_map(|lane| pipeline.work.running(lane))
+                .flat_map(|lane| pipeline.work.running(lane))
                 .collect(),
             troubles,
             healed: pipeline.healed.list(),

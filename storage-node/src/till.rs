@@ -5,7 +5,7 @@
 
 use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher};
 use holdfast_market_core::quote::{Unpayable, per_gib};
-use holdfast_market_core::units::{Address, Amount, ByteCount};
+use holdfast_market_core::units::{Address, Amount, ByteCount, Height};
 use holdfast_wire::protocol::{PaymentDue, READ_CREDIT};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,8 +87,9 @@ impl Till {
         }
     }
 
-    /// Takes what the ledger says of a channel, and the last voucher that was written down for it.
-    pub fn learn(&self, channel: &Channel, written: Option<SignedVoucher>) {
+    /// Takes what the ledger says of a channel, and the last voucher that was written down for it. False
+    /// where there is no room for one more.
+    pub fn learn(&self, channel: &Channel, written: Option<SignedVoucher>) -> bool {
         let mut tallies = self.tallies();
         let payer = channel.id.payer;
         if let Some(tally) = tallies.get_mut(&payer)
@@ -96,11 +97,15 @@ impl Till {
         {
             tally.deposit = channel.deposit;
             tally.closes = channel.closing.is_some();
-            return;
+            return true;
         }
-        if tallies.len() >= CHANNELS
-            && let Some(any) = tallies.keys().next().copied()
-        {
+        if tallies.len() >= CHANNELS {
+            // Only who owes nothing and whose voucher is written down loses nothing by it.
+            let settled = |tally: &Tally| tally.owed <= tally.paid() && tally.paid() <= tally.kept;
+            let mut settled = tallies.iter().filter(|(_, tally)| settled(tally));
+            let Some(any) = settled.next().map(|(payer, _)| *payer) else {
+                return false;
+            };
             tallies.remove(&any);
         }
         let written = written.filter(|signed| signed.voucher.channel == channel.id);
@@ -118,9 +123,36 @@ impl Till {
                 kept: paid,
             },
         );
+        true
     }
 
-    /// Takes a voucher whose signature holds, and sees whether `bytes` may be sent for it.
+    /// Takes what the ledger says at a height of all channels to this node: those that are not there
+    /// any more are worth nothing.
+    pub fn sync(&self, channels: &BTreeMap<Address, Channel>, height: Height) {
+        self.tallies().retain(|payer, tally| {
+            let channel = channels.get(payer).filter(|channel| channel.id == tally.id);
+            match channel {
+                Some(channel) => {
+                    tally.deposit = channel.deposit;
+                    tally.closes = channel.closing.is_some();
+                    true
+                }
+                // One that was opened since is not in the list yet.
+                None => tally.id.opened > height,
+            }
+        });
+    }
+
+    /// Forgets every channel, where the ledger does not say what became of them: each is asked for anew.
+    /// What was given for them and is not written down is answered.
+    pub fn forget(&self) -> Vec<SignedVoucher> {
+        let unkept = self.unkept();
+        self.tallies().clear();
+        unkept
+    }
+
+    /// Takes a voucher whose signature holds, and sees whether `bytes` may be sent for it. For no bytes
+    /// it says how the account stands.
     ///
     /// # Errors
     /// A price beyond the numbers.
@@ -152,6 +184,9 @@ impl Till {
             owed: tally.owed,
             paid: tally.paid.clone().map(Box::new),
         };
+        if bytes == ByteCount(0) {
+            return Ok(Taken::Due(due()));
+        }
         let owed = Amount(tally.owed.0.saturating_add(cost.0));
         if owed > tally.deposit {
             return Ok(Taken::Unknown(due()));
@@ -166,11 +201,12 @@ impl Till {
     }
 
     /// Takes back what was counted for bytes that this node failed to send.
-    pub fn not_sent(&self, payer: &Address, bytes: ByteCount) {
-        if let Some(tally) = self.tallies().get_mut(payer)
+    pub fn not_sent(&self, channel: &ChannelId, bytes: ByteCount) {
+        if let Some(tally) = self.tallies().get_mut(&channel.payer)
+            && tally.id == *channel
             && let Ok(cost) = per_gib(self.price, bytes)
         {
-            tally.owed = tally.owed.saturating_sub(cost).max(tally.paid());
+            tally.owed = tally.owed.saturating_sub(cost);
         }
     }
 
@@ -182,6 +218,11 @@ impl Till {
         {
             tally.kept = tally.kept.max(signed.voucher.amount);
         }
+    }
+
+    /// Whether nobody has an account here.
+    pub fn is_empty(&self) -> bool {
+        self.tallies().is_empty()
     }
 
     /// Vouchers above those that are written down.
@@ -198,7 +239,7 @@ mod tests {
     use super::*;
     use ed25519_dalek::SigningKey;
     use holdfast_market_core::channel::Voucher;
-    use holdfast_market_core::units::{Height, NetworkId, ProviderId};
+    use holdfast_market_core::units::{NetworkId, ProviderId};
 
     /// A grain a byte.
     const PRICE: Amount = Amount(1 << 30);
@@ -309,13 +350,76 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_that_the_ledger_has_no_more_is_worth_nothing() {
+        let till = Till::new(PRICE);
+        let channel = channel(100 * MIB);
+        till.learn(&channel, None);
+        let all = voucher(&channel, 100 * MIB);
+        // The list is of before it was opened.
+        till.sync(&BTreeMap::new(), Height(6));
+        assert_eq!(
+            take(&till, &voucher(&channel, 0), MIB),
+            Taken::Granted(None)
+        );
+        let listed = BTreeMap::from([(channel.id.payer, channel.clone())]);
+        till.sync(&listed, Height(9));
+        assert_eq!(
+            take(&till, &voucher(&channel, 0), MIB),
+            Taken::Granted(None)
+        );
+        till.sync(&BTreeMap::new(), Height(9));
+        assert_eq!(take(&till, &all, MIB), Taken::Unknown(till.stranger()));
+        // Nor is one while the ledger does not answer.
+        till.learn(&channel, None);
+        assert!(matches!(
+            take(&till, &voucher(&channel, 1), MIB),
+            Taken::Granted(_)
+        ));
+        assert_eq!(till.forget(), [voucher(&channel, 1)]);
+        assert_eq!(take(&till, &all, MIB), Taken::Unknown(till.stranger()));
+    }
+
+    #[test]
+    fn whoever_owes_is_not_forgotten_for_another() {
+        let till = Till::new(PRICE);
+        let of = |number: u64| {
+            let mut channel = channel(100 * MIB);
+            channel.id.payer.0[..8].copy_from_slice(&number.to_be_bytes());
+            channel
+        };
+        for number in 0..CHANNELS as u64 {
+            assert!(till.learn(&of(number), None));
+            let nothing = voucher(&of(number), 0);
+            assert_eq!(take(&till, &nothing, MIB), Taken::Granted(None));
+        }
+        let late = of(CHANNELS as u64);
+        assert!(!till.learn(&late, None));
+        // One that has paid and whose voucher is written down gives its place.
+        let paid = voucher(&of(7), MIB);
+        assert_eq!(
+            take(&till, &paid, 0),
+            Taken::Due(PaymentDue {
+                price: PRICE,
+                owed: Amount(u128::from(MIB)),
+                paid: Some(Box::new(paid.clone())),
+            })
+        );
+        till.kept(&paid);
+        assert!(till.learn(&late, None));
+        assert_eq!(
+            take(&till, &voucher(&of(7), MIB), 1),
+            Taken::Unknown(till.stranger())
+        );
+    }
+
+    #[test]
     fn what_this_node_failed_to_send_is_not_owed_and_a_closing_channel_reads_nothing() {
         let till = Till::new(PRICE);
         let channel = channel(100 * MIB);
         till.learn(&channel, None);
         let nothing = voucher(&channel, 0);
         assert_eq!(take(&till, &nothing, 4 * MIB), Taken::Granted(None));
-        till.not_sent(&channel.id.payer, ByteCount(4 * MIB));
+        till.not_sent(&channel.id, ByteCount(4 * MIB));
         assert_eq!(take(&till, &nothing, 4 * MIB), Taken::Granted(None));
         let closing = Channel {
             closing: Some(Height(90)),

@@ -1,5 +1,5 @@
-//! Heavy work in threads of its own: at most one seal, one proof, one deadline and one look for damage
-//! at a time.
+//! Heavy work in threads of its own: one proof, one deadline and one look for damage at a time, and as
+//! many seals as there are cores, since the labels of a sector are made by one core.
 //!
 //! A job leaves its result in the journal or in the sector's files and wakes the pipeline; what it
 //! was doing when the process was killed is simply begun again.
@@ -7,6 +7,7 @@
 use crate::error::NodeError;
 use holdfast_market_core::units::{Blocks, Height};
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -39,8 +40,15 @@ const FORGOTTEN: Blocks = Blocks(256);
 
 #[derive(Debug, Default)]
 struct Inner {
-    running: HashMap<Lane, String>,
+    running: Vec<(Lane, String)>,
     failed: HashMap<String, Failure>,
+}
+
+impl Inner {
+    fn ended(&mut self, lane: Lane, name: &str) {
+        self.running
+            .retain(|(other, job)| *other != lane || job != name);
+    }
 }
 
 #[derive(Debug)]
@@ -58,15 +66,33 @@ impl Failure {
 }
 
 /// The node's lanes; clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Work {
     inner: Arc<Mutex<Inner>>,
     wake: Arc<Notify>,
+    seals: usize,
 }
 
 impl Work {
-    /// Starts a job in its lane, unless the lane is taken or the same job failed a moment ago.
-    /// `name` says what it is, for the log and for [`Work::running`].
+    /// Lanes of a node that seals so many sectors at a time.
+    pub fn new(seals: NonZeroUsize) -> Self {
+        Self {
+            inner: Arc::default(),
+            wake: Arc::default(),
+            seals: seals.get(),
+        }
+    }
+
+    /// How many jobs a lane has at a time.
+    pub fn places(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Seal => self.seals,
+            Lane::Proof | Lane::Deadline | Lane::Heal => 1,
+        }
+    }
+
+    /// Starts a job in its lane, unless the lane is full, the same job is in it, or failed a moment
+    /// ago. `name` says what it is, for the log and for [`Work::running`].
     pub fn start(
         &self,
         lane: Lane,
@@ -84,12 +110,15 @@ impl Work {
                 .failed
                 .get(name)
                 .is_some_and(|failure| height < failure.next());
-            if resting || inner.running.contains_key(&lane) {
+            let mut same = inner.running.iter().filter(|(other, _)| *other == lane);
+            let known = same.clone().any(|(_, other)| other == name);
+            if resting || known || same.nth(self.places(lane).saturating_sub(1)).is_some() {
                 return false;
             }
-            inner.running.insert(lane, name.to_owned());
+            inner.running.push((lane, name.to_owned()));
         }
         let (work, name) = (self.clone(), name.to_owned());
+        let ended = name.clone();
         let spawned = std::thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
@@ -106,15 +135,23 @@ impl Work {
             });
         if let Err(error) = spawned {
             tracing::error!(%error, "a thread could not be started");
-            self.lock().running.remove(&lane);
+            self.lock().ended(lane, &ended);
             return false;
         }
         true
     }
 
     /// What a lane is doing.
-    pub fn running(&self, lane: Lane) -> Option<String> {
-        self.lock().running.get(&lane).cloned()
+    pub fn running(&self, lane: Lane) -> Vec<String> {
+        let inner = self.lock();
+        let running = inner.running.iter().filter(|(other, _)| *other == lane);
+        running.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Whether anything is done in any of these lanes.
+    pub fn is_busy(&self, lanes: &[Lane]) -> bool {
+        let inner = self.lock();
+        inner.running.iter().any(|(lane, _)| lanes.contains(lane))
     }
 
     /// Why jobs failed that were not done since.
@@ -157,7 +194,7 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let mut inner = self.work.lock();
-        inner.running.remove(&self.lane);
+        inner.ended(self.lane, &self.name);
         let reason = match self.result.take() {
             Some(Ok(())) => None,
             Some(Err(error)) => Some(error.to_string()),
@@ -202,26 +239,39 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
+    fn two_seals() -> Work {
+        Work::new(NonZeroUsize::MIN.saturating_add(1))
+    }
+
     #[tokio::test]
-    async fn a_lane_does_one_thing_at_a_time_and_others_go_on() {
-        let work = Work::default();
+    async fn a_lane_does_so_many_things_at_a_time_none_of_them_twice_and_others_go_on() {
+        let work = two_seals();
         let (go, gate) = mpsc::channel::<()>();
         assert!(work.start(Lane::Seal, "seal 0", Height(1), move || {
             gate.recv().unwrap();
             Ok(())
         }));
-        assert!(!work.start(Lane::Seal, "seal 1", Height(1), || Ok(())));
-        assert_eq!(work.running(Lane::Seal).as_deref(), Some("seal 0"));
+        assert!(!work.start(Lane::Seal, "seal 0", Height(1), || Ok(())));
+        let (go_too, gate) = mpsc::channel::<()>();
+        assert!(work.start(Lane::Seal, "seal 1", Height(1), move || {
+            gate.recv().unwrap();
+            Ok(())
+        }));
+        assert!(!work.start(Lane::Seal, "seal 2", Height(1), || Ok(())));
+        assert_eq!(work.running(Lane::Seal), ["seal 0", "seal 1"]);
         assert!(work.start(Lane::Deadline, "deadline", Height(1), || Ok(())));
         work.ended().await;
         go.send(()).unwrap();
         work.ended().await;
-        assert_eq!(work.running(Lane::Seal), None);
+        assert_eq!(work.running(Lane::Seal), ["seal 1"]);
+        go_too.send(()).unwrap();
+        work.ended().await;
+        assert!(!work.is_busy(&[Lane::Seal, Lane::Deadline]));
     }
 
     #[tokio::test]
     async fn a_job_that_fails_or_panics_frees_its_lane_and_rests() {
-        let work = Work::default();
+        let work = two_seals();
         assert!(work.start(Lane::Proof, "p", Height(10), || {
             Err(NodeError::State("no".into()))
         }));
@@ -230,7 +280,7 @@ mod tests {
         assert!(!work.start(Lane::Proof, "p", Height(11), || Ok(())));
         assert!(work.start(Lane::Proof, "q", Height(11), || std::panic::panic_any(())));
         work.ended().await;
-        assert_eq!(work.running(Lane::Proof), None);
+        assert!(!work.is_busy(&[Lane::Proof]));
         assert!(work.start(Lane::Proof, "p", Height(12), || Ok(())));
         work.ended().await;
         assert_eq!(work.faults().len(), 1);
@@ -238,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn sealing_is_nicer_than_deadlines() {
-        let work = Work::default();
+        let work = two_seals();
         let (say, hear) = mpsc::channel();
         for lane in [Lane::Seal, Lane::Deadline] {
             let say = say.clone();

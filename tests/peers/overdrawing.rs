@@ -9,6 +9,7 @@ use holdfast_market_core::message::Body;
 use holdfast_market_core::quote::per_gib;
 use holdfast_market_core::state::Provider;
 use holdfast_market_core::units::{Address, Amount, ByteCount, Height};
+use holdfast_wire::bao::encoded_length;
 use holdfast_wire::protocol::{
     ByteRange, GetShard, PaymentDue, READ_CREDIT, RefusalCode, Request, Response,
 };
@@ -31,14 +32,20 @@ struct Reader {
     connection: Connection,
     provider: Provider,
     get: GetShard,
+    /// The shard's.
+    length: ByteCount,
 }
 
 impl Reader {
     /// Asks for the first bytes of a shard with a voucher.
     async fn read(&self, voucher: Option<SignedVoucher>) -> Read {
+        self.ask(self.get.clone(), voucher).await
+    }
+
+    async fn ask(&self, get: GetShard, voucher: Option<SignedVoucher>) -> Read {
         let request = Request::GetShard(GetShard {
             voucher: voucher.map(Box::new),
-            ..self.get.clone()
+            ..get
         });
         let asked = async {
             let exchange = self.connection.open(&request, ByteCount(0)).await?;
@@ -77,6 +84,18 @@ impl Reader {
     }
 }
 
+/// What the node says is owed through the channel of a voucher.
+async fn owed(reader: &Reader, voucher: &SignedVoucher) -> Amount {
+    let asked = GetShard {
+        ranges: Vec::new(),
+        ..reader.get.clone()
+    };
+    match reader.ask(asked, Some(voucher.clone())).await {
+        Read::Due(due) => due.owed,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn reader(network: &Network) -> Reader {
     let session = network.session();
     let source = network.path("object");
@@ -99,7 +118,10 @@ async fn reader(network: &Network) -> Reader {
         }],
         voucher: None,
     };
+    let set = session.ledger().deal_set(get.pack).await.unwrap();
+    let length = set.proposal.pack.shard_length;
     Reader {
+        length,
         session,
         connection,
         provider,
@@ -117,7 +139,10 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
     .await;
     let reader = reader(&network).await;
     let key = reader.session.wallet().key();
-    let part = per_gib(PRICE, ByteCount(PART)).unwrap();
+    // Whole groups go over the line, and the hashes above them.
+    let sent = encoded_length(reader.length, &reader.get.ranges).unwrap();
+    assert!(sent.0 >= 4 * 16_384);
+    let part = per_gib(PRICE, sent).unwrap();
     let credit = per_gib(PRICE, READ_CREDIT).unwrap();
     // Without a voucher there is nothing.
     let Read::Due(due) = reader.read(None).await else {
@@ -157,9 +182,27 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
         .refused(elsewhere, "the voucher is for provider")
         .await;
 
+    // A byte of a group costs the group.
+    let nothing = reader.sign(&key, channel, Amount::ZERO);
+    let before = owed(&reader, &nothing).await;
+    let crumbs = GetShard {
+        ranges: (0..4)
+            .map(|group| ByteRange {
+                start: group * 16_384 + 5,
+                end: group * 16_384 + 6,
+            })
+            .collect(),
+        ..reader.get.clone()
+    };
+    assert!(matches!(
+        reader.ask(crumbs, Some(nothing)).await,
+        Read::Bytes
+    ));
+    let nothing = reader.sign(&key, channel, Amount::ZERO);
+    assert_eq!(owed(&reader, &nothing).await, Amount(before.0 + part.0));
     // Signing for nothing again and again brings what the deposit covers, and not a part more.
     let nothing = reader.sign(&key, channel, Amount::ZERO);
-    let mut parts = 0;
+    let mut parts = 1;
     while let Read::Bytes = reader.read(Some(nothing.clone())).await {
         parts += 1;
         assert!(parts <= 10, "more was sent than the deposit covers");

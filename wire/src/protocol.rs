@@ -151,7 +151,8 @@ pub struct GetShard {
     pub pack: PackId,
     /// Which shard of it.
     pub shard: ShardIndex,
-    /// Which bytes: ascending, disjoint, not empty, 1 to [`MAX_RANGES`] of them.
+    /// Which bytes: ascending, disjoint, not empty, 1 to [`MAX_RANGES`] of them. None asks, where reading
+    /// is paid, how the account stands.
     pub ranges: Vec<ByteRange>,
     /// Where reading is paid: for everything had through the channel before this. One for nothing
     /// names the channel.

@@ -248,6 +248,9 @@ pub(crate) fn read_layer(
     match read() {
         Ok(()) => Ok(true),
         Err(SealError::Damaged { .. } | SealError::Missing { .. } | SealError::Io { .. }) => {
+            // What was read before the damage is of no layer: one that is made from nothing, the
+            // first, would take it for the one before.
+            into.clear();
             Ok(false)
         }
         Err(error) => Err(error),

@@ -379,7 +379,7 @@ fn a_class_that_does_not_fit_in_memory_is_refused_with_what_it_takes_and_nothing
     assert!(text.contains("choose a smaller class"), "{text}");
     // The largest class, on a machine that is smaller.
     let dir = TempDir::new().unwrap();
-    if check_memory(SectorClass::Gib32).is_err() {
+    if check_memory(SectorClass::Gib32, &[]).is_err() {
         let refused = seal(
             dir.path(),
             SectorClass::Gib32,

@@ -156,6 +156,21 @@ mod tests {
         // A layer that is damaged is made again, from the start where none is left.
         std::fs::write(layer_path(work.path(), 8), "rubbish").unwrap();
         assert!(run().0 == stored);
+        // Also the first, of which most can be read and which is made from nothing.
+        std::fs::remove_file(layer_path(work.path(), 8)).unwrap();
+        let (first, kept) = (layer_path(work.path(), 1), work.path().join("kept"));
+        let mut keep = |_| {
+            if first.exists() && !kept.exists() {
+                std::fs::copy(&first, &kept).unwrap();
+            }
+        };
+        unseal(&sector, work.path(), &mut keep, &mut |_, _| Ok(())).unwrap();
+        let mut bytes = std::fs::read(&kept).unwrap();
+        let last = CLASS.bytes() as usize - 32;
+        bytes[last] ^= 1;
+        std::fs::remove_file(layer_path(work.path(), 8)).unwrap();
+        std::fs::write(&first, bytes).unwrap();
+        assert!(run().0 == stored);
         // Other bytes in a replica are never given as data.
         let path = dir.path().join("groups/63-2.replica");
         let mut bytes = std::fs::read(&path).unwrap();

@@ -5,8 +5,9 @@ use crate::error::NodeError;
 use crate::journal::SectorRecord;
 use crate::needs;
 use crate::pipeline::embed::group_data;
+use crate::pipeline::seal::seal_again_name;
 use crate::pipeline::{Pipeline, View};
-use crate::progress::{Ended, Sealing};
+use crate::progress::Shown;
 use crate::sectors::{Repair, SectorHandle, Sectors, remove_folder, sector_error};
 use crate::service::Shared;
 use crate::work::Lane;
@@ -15,9 +16,9 @@ use holdfast_market_core::units::Height;
 use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::seal::{SealProgress, seal};
 use holdfast_proofs::sealed::Sealed;
-use holdfast_proofs::sector::Group;
+use holdfast_proofs::sector::{Group, SectorClass};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a repair works with.
@@ -67,13 +68,14 @@ impl Pipeline {
                 }
                 Repair::Seal => {
                     // Looked at here, so that a job begins as soon as nothing is in its way.
-                    if let Err(error) = patient.check_room() {
+                    let others = self.sealing_now(Some(number))?;
+                    if let Err(error) = patient.check_room(&others) {
                         first = first.and(Err(error));
                         continue;
                     }
-                    let shown = self.sealing.clone();
-                    let job = move || patient.seal_again(Ended(shown));
-                    let name = format!("seal sector {number} again");
+                    let shown = Shown::new(self.sealing.clone(), number);
+                    let job = move || patient.seal_again(&shown);
+                    let name = seal_again_name(number);
                     self.work.start(Lane::Seal, &name, view.height, job);
                 }
             }
@@ -196,7 +198,7 @@ impl Patient {
     }
 
     /// Seals the same replica in a folder beside and takes from it what is damaged here.
-    fn seal_again(&self, shown: Ended) -> Result<(), NodeError> {
+    fn seal_again(&self, shown: &Shown) -> Result<(), NodeError> {
         let number = self.handle.number();
         let beside = self.sectors.beside(number);
         let failed = |error| sector_error(number, &beside, &error);
@@ -209,9 +211,7 @@ impl Patient {
         }
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let (class, replica) = (self.record.class, self.record.replica);
-        let mut progress = |progress: SealProgress| {
-            shown.0.send_replace(Some(Sealing::of(number, progress)));
-        };
+        let mut progress = |progress: SealProgress| shown.at(progress);
         seal(&beside, class, replica, threads, &mut progress).map_err(failed)?;
         crash_point("heal.sealed-again");
         let groups = match self.take_over(&beside) {
@@ -276,12 +276,12 @@ impl Patient {
     }
 
     /// Looks first whether it can come to anything: sealing takes long.
-    fn check_room(&self) -> Result<(), NodeError> {
+    fn check_room(&self, others: &[(SectorClass, PathBuf)]) -> Result<(), NodeError> {
         let number = self.handle.number();
         let groups = self.sectors.path(number).join("groups");
         std::fs::create_dir_all(&groups).map_err(NodeError::file(&groups))?;
         let beside = self.sectors.beside(number);
         std::fs::create_dir_all(&beside).map_err(NodeError::file(&beside))?;
-        needs::check(self.record.class, &beside)
+        needs::check(self.record.class, &beside, others)
     }
 }

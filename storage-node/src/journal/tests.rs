@@ -2,7 +2,6 @@
 use super::*;
 use crate::damage::{self, Damage, Owner, kind_of};
 use ed25519_dalek::SigningKey;
-use holdfast_market_core::channel::{ChannelId, Voucher};
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::units::{
@@ -114,13 +113,19 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
         journal.put_outbox("accept", &entry).unwrap();
         journal.put_voucher(&voucher(1)).unwrap();
         journal.put_voucher(&voucher(2)).unwrap();
+        // One that comes late.
+        journal.put_voucher(&voucher(1)).unwrap();
     });
     step(&path, |journal| {
         // One a payer: the last.
         assert_eq!(journal.vouchers().unwrap(), [voucher(2)]);
         let payer = voucher(2).voucher.channel.payer;
         assert_eq!(journal.voucher(&payer).unwrap(), Some(voucher(2)));
-        journal.forget_voucher(&payer).unwrap();
+        let mut other = voucher(2).voucher.channel;
+        other.opened = Height(1);
+        journal.forget_voucher(&other).unwrap();
+        assert_eq!(journal.vouchers().unwrap(), [voucher(2)]);
+        journal.forget_voucher(&voucher(2).voucher.channel).unwrap();
         let shards = journal.shards().unwrap();
         assert_eq!(
             shards,

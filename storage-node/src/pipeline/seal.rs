@@ -4,7 +4,7 @@ use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use crate::journal::SectorRecord;
 use crate::needs;
-use crate::progress::{Ended, Sealing};
+use crate::progress::Shown;
 use crate::sectors::sector_error;
 use crate::work::Lane;
 use holdfast_market_core::message::{Body, PreCommit};
@@ -15,11 +15,23 @@ use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::proof::{Circuit, CircuitId};
 use holdfast_proofs::replica::{ReplicaId, ReplicaSeed};
 use holdfast_proofs::seal::seal;
+use holdfast_proofs::sector::SectorClass;
 use holdfast_proofs::statement::Statement;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 /// A pre-commit is sent only where its ticket will not be too old for so many blocks yet.
 const TICKET_MARGIN: Blocks = Blocks(3);
+
+/// The job that seals a sector.
+fn seal_name(number: SectorNumber) -> String {
+    format!("seal {number}")
+}
+
+/// The job that seals one beside to have its keys again.
+pub(crate) fn seal_again_name(number: SectorNumber) -> String {
+    format!("seal sector {number} again")
+}
 
 impl Pipeline {
     /// Takes the next step of every sector that is not proven yet, and begins a new one where
@@ -29,7 +41,7 @@ impl Pipeline {
             return Ok(());
         };
         let mut living = 0u32;
-        let mut unsent = false;
+        let mut unsealed = 0usize;
         let mut highest = None;
         // One sector's trouble keeps no other from its next step.
         let mut done = Ok(());
@@ -37,7 +49,7 @@ impl Pipeline {
             highest = Some(number);
             match view.sectors.get(&number) {
                 None => {
-                    unsent = true;
+                    unsealed = unsealed.saturating_add(usize::from(!record.sealed));
                     living = living.saturating_add(1);
                     done = done.and(self.until_pre_commit(view, number, record).await);
                 }
@@ -52,9 +64,7 @@ impl Pipeline {
                     }
                     // A job that works on it would bring files of it back.
                     SectorStatus::Terminated { .. }
-                        if [Lane::Heal, Lane::Seal, Lane::Proof]
-                            .into_iter()
-                            .any(|lane| self.work.running(lane).is_some()) => {}
+                        if self.work.is_busy(&[Lane::Heal, Lane::Seal, Lane::Proof]) => {}
                     SectorStatus::Terminated { .. } => {
                         tracing::warn!(sector = %number, "the sector is terminated: its files go");
                         self.sectors.remove(number)?;
@@ -63,7 +73,7 @@ impl Pipeline {
                 },
             }
         }
-        if living < self.goal.sectors && !unsent {
+        if living < self.goal.sectors && unsealed < self.work.places(Lane::Seal) {
             done = done.and(self.begin_sector(view, provider, highest).await);
         }
         done
@@ -78,7 +88,9 @@ impl Pipeline {
     ) -> Result<(), NodeError> {
         let after = highest.map_or(0, |number| number.0.saturating_add(1));
         let number = SectorNumber(provider.next_sector.0.max(after));
-        needs::check(self.goal.class, &self.sectors.path(number))?;
+        if !self.has_room(self.goal.class, number)? {
+            return Ok(());
+        }
         let ticket = view.height;
         let beacon = self.beacon(ticket).await?;
         let replica = ReplicaId::derive(&ReplicaSeed {
@@ -109,17 +121,16 @@ impl Pipeline {
             return Ok(());
         }
         let last = record.ticket.after(self.shared.parameters.ticket_age);
-        let sealing = self.work.running(Lane::Seal).is_some();
+        let sealing = self.work.running(Lane::Seal).contains(&seal_name(number));
         if view.height.after(TICKET_MARGIN) > last && !sealing {
             tracing::warn!(sector = %number, "its ticket is too old by now: it is sealed anew");
             self.shared.journal.forget_sector(number)?;
             return self.sectors.remove(number);
         }
         if !record.sealed {
-            if !sealing {
-                needs::check(record.class, &self.sectors.path(number))?;
+            if !sealing && self.has_room(record.class, number)? {
+                self.start_seal(view.height, number, record);
             }
-            self.start_seal(view.height, number, record);
             return Ok(());
         }
         let Some(provider) = &view.provider else {
@@ -147,16 +158,16 @@ impl Pipeline {
         let (shared, path) = (self.shared.clone(), self.sectors.path(number));
         let shown = self.sealing.clone();
         let job = move || {
+            let shown = Shown::new(shown, number);
             // Sealed since the record was read: its folder may have a handle by now, and only one.
             if shared.journal.sector(number)?.is_some_and(|now| now.sealed) {
                 return Ok(());
             }
-            let shown = Ended(shown);
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let begun = std::time::Instant::now();
             let mut tenth = 0;
             let mut progress = |progress: holdfast_proofs::seal::SealProgress| {
-                shown.0.send_replace(Some(Sealing::of(number, progress)));
+                shown.at(progress);
                 let now = progress.done.saturating_mul(10) / progress.total.max(1);
                 if now > tenth {
                     tenth = now;
@@ -175,8 +186,40 @@ impl Pipeline {
             tracing::info!(sector = %number, seconds, "sealed");
             Ok(())
         };
-        self.work
-            .start(Lane::Seal, &format!("seal {number}"), height, job);
+        self.work.start(Lane::Seal, &seal_name(number), height, job);
+    }
+
+    /// Whether a sector can be sealed now. One for which there is no room beside those that are being
+    /// sealed waits for them; where there are none, what it lacks is an error.
+    fn has_room(&self, class: SectorClass, number: SectorNumber) -> Result<bool, NodeError> {
+        let others = self.sealing_now(Some(number))?;
+        match needs::check(class, &self.sectors.path(number), &others) {
+            Ok(()) => Ok(true),
+            Err(NodeError::Memory { .. } | NodeError::Disk { .. }) if !others.is_empty() => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is being sealed, all but one: its class, and where.
+    pub(crate) fn sealing_now(
+        &self,
+        but: Option<SectorNumber>,
+    ) -> Result<Vec<(SectorClass, PathBuf)>, NodeError> {
+        let running = self.work.running(Lane::Seal);
+        let mut sealing = Vec::new();
+        for (number, record) in self.shared.journal.sectors()? {
+            if Some(number) == but {
+                continue;
+            }
+            if running.contains(&seal_name(number)) {
+                sealing.push((record.class, self.sectors.path(number)));
+            } else if running.contains(&seal_again_name(number)) {
+                sealing.push((record.class, self.sectors.beside(number)));
+            }
+        }
+        Ok(sealing)
     }
 
     async fn prove_seal(
@@ -213,8 +256,8 @@ impl Pipeline {
         let (shared, prover, height) = (self.shared.clone(), self.prover.clone(), view.height);
         let shown = self.sealing.clone();
         let job = move || {
-            let shown = Ended(shown);
-            shown.0.send_replace(Some(Sealing::proving(number)));
+            let shown = Shown::new(shown, number);
+            shown.proving();
             let statement = Statement::Seal(statement);
             let proofs = prover.prove(id, (number, &handle), &statement, height)?;
             let proven = SectorRecord {

@@ -151,7 +151,7 @@ impl Pipeline {
             self.work.start(Lane::Deadline, &name, height, job);
         }
         // All in one message, once the job is through.
-        let proving = self.work.running(Lane::Deadline).as_deref() == Some(name.as_str());
+        let proving = self.work.running(Lane::Deadline).contains(&name);
         if made.is_empty() || proving {
             return Ok(());
         }

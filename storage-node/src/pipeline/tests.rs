@@ -15,6 +15,7 @@ mod world;
 mod damage;
 
 use crate::journal::SectorRecord;
+use crate::work::{Lane, Work};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
 use holdfast_market_core::schedule;
@@ -22,6 +23,7 @@ use holdfast_market_core::state::{DealStatus, SectorStatus};
 use holdfast_market_core::units::{Amount, Blocks, ByteCount, Height, SectorNumber};
 use holdfast_proofs::replica::ReplicaId;
 use holdfast_proofs::tree::root_of;
+use std::num::NonZeroUsize;
 use world::{CLASS, World, deals_of};
 
 const SECTOR: SectorNumber = SectorNumber(0);
@@ -65,6 +67,35 @@ async fn a_sector_is_sealed_and_proven_though_the_node_ends_after_every_step() {
     assert_eq!(record.seal_proofs, None);
     assert!(!world.data().join("sectors/0/layer-1").exists());
     assert_in_step(&mut world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sectors_are_sealed_side_by_side_and_no_more_than_there_are_places() {
+    let mut world = World::new(3).await;
+    world.mine();
+    world.start();
+    let places = NonZeroUsize::MIN.saturating_add(1);
+    world.node().pipeline.work = Work::new(places);
+    world.until_posted("RegisterProvider").await;
+    world.mine();
+    let height = world.height();
+    let node = world.node();
+    for _ in 0..3 {
+        node.pipeline.tick(height).await;
+    }
+    assert_eq!(node.pipeline.work.running(Lane::Seal), ["seal 0", "seal 1"]);
+    let sealing = node.sealing();
+    world.settle().await;
+    let records = world.node().pipeline.shared.journal.sectors().unwrap();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|(_, record)| record.sealed));
+    assert!(sealing.borrow().is_empty());
+    world.until_posted("PreCommitSector").await;
+    let commits = world
+        .posted()
+        .into_iter()
+        .filter(|kind| kind == "PreCommitSector");
+    assert_eq!(commits.count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,9 @@ const WORTH: u128 = 50;
 /// Bytes of the message.
 const MESSAGE: usize = 1 << 10;
 
+/// Messages of one height, at most: deadlines are not to wait for them.
+const MOST: usize = 16;
+
 impl Pipeline {
     /// Writes vouchers down, and redeems those that are worth it or would be lost.
     pub(crate) async fn redeem_vouchers(&mut self, view: &View) -> Result<(), NodeError> {
@@ -25,17 +28,27 @@ impl Pipeline {
             shared.journal.put_voucher(&signed)?;
             shared.till.kept(&signed);
         }
-        let vouchers = shared.journal.vouchers()?;
-        if vouchers.is_empty() {
+        let mut vouchers = shared.journal.vouchers()?;
+        if vouchers.is_empty() && shared.till.is_empty() {
             return Ok(());
         }
-        let channels = self.ledger.channels_to(provider).await.map_err(ledger)?;
+        let channels = match self.ledger.channels_to(provider).await {
+            Ok(channels) => channels,
+            Err(error) => {
+                self.forget_readers()?;
+                return Err(ledger(error));
+            }
+        };
         let channels: BTreeMap<Address, Channel> = channels
             .into_iter()
             .map(|channel| (channel.id.payer, channel))
             .collect();
+        shared.till.sync(&channels, view.height);
         let fee = quote::fee_of_size(&shared.parameters.economy, MESSAGE);
         let worth = Amount(fee.0.saturating_mul(WORTH));
+        // The dearest first, so that none is lost behind many small ones.
+        vouchers.sort_by_key(|signed| std::cmp::Reverse(signed.voucher.amount));
+        let (mut sent, mut done) = (0, Ok(()));
         for signed in vouchers {
             let voucher = &signed.voucher;
             let payer = voucher.channel.payer;
@@ -43,19 +56,36 @@ impl Pipeline {
                 .get(&payer)
                 .filter(|channel| channel.id == voucher.channel);
             let Some(channel) = channel else {
-                shared.journal.forget_voucher(&payer)?;
+                // One that was opened since is not in the list yet.
+                if voucher.channel.opened <= view.height {
+                    done = done.and(shared.journal.forget_voucher(&voucher.channel));
+                }
                 continue;
             };
-            shared.till.learn(channel, Some(signed.clone()));
             let unpaid = voucher.amount.saturating_sub(channel.redeemed);
-            if unpaid == Amount::ZERO || (unpaid < worth && channel.closing.is_none()) {
+            let least = match channel.closing {
+                Some(_) => fee,
+                None => worth,
+            };
+            if unpaid <= least || sent >= MOST {
                 continue;
             }
             let purpose = format!("redeem/{payer}");
             let last = channel.closing;
             let body = Body::RedeemVoucher { voucher: signed };
-            self.post(view.height, Signer::Worker, &purpose, body, last)
-                .await?;
+            let posted = self.post(view.height, Signer::Worker, &purpose, body, last);
+            match posted.await {
+                Ok(posted) => sent += usize::from(posted),
+                Err(error) => done = done.and(Err(error)),
+            }
+        }
+        done
+    }
+
+    /// Where the ledger does not say what became of the channels, nobody reads on credit.
+    pub(crate) fn forget_readers(&self) -> Result<(), NodeError> {
+        for signed in self.shared.till.forget() {
+            self.shared.journal.put_voucher(&signed)?;
         }
         Ok(())
     }

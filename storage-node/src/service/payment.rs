@@ -27,14 +27,12 @@ fn worthless(sentence: impl Into<String>) -> Unpaid {
 }
 
 impl Service {
-    /// Sees that what is asked is paid, or within the reader's credit.
-    pub(super) async fn paid_for(&self, get: &GetShard) -> Result<(), Unpaid> {
+    /// Sees that what is asked, which takes so many bytes to send, is paid or within the reader's credit.
+    pub(super) async fn paid_for(&self, get: &GetShard, bytes: ByteCount) -> Result<(), Unpaid> {
         let till = &self.shared.till;
         if till.price().0 == 0 {
             return Ok(());
         }
-        let lengths = get.ranges.iter().map(|range| range.length().0);
-        let bytes = ByteCount(lengths.fold(0, u64::saturating_add));
         if bytes > READ_CREDIT {
             let sentence = format!(
                 "reading is paid here; ask for at most {} bytes at a time",
@@ -95,8 +93,11 @@ impl Service {
             Ok(channel) => {
                 let written = self.shared.journal.voucher(&id.payer);
                 let written = written.map_err(|error| self.internal(&error))?;
-                self.shared.till.learn(&channel, written);
-                Ok(())
+                if self.shared.till.learn(&channel, written) {
+                    return Ok(());
+                }
+                let sentence = "as many as this node remembers owe it something; ask again later";
+                Err(Refusal::new(RefusalCode::Busy, sentence).into())
             }
             Err(LedgerError::NotFound(_)) => Ok(()),
             Err(error) => {

@@ -7,9 +7,10 @@ use crate::journal::ShardRecord;
 use holdfast_market_core::message::PieceOpening;
 use holdfast_market_core::units::{ByteCount, DealId};
 use holdfast_proofs::piece::{PieceShape, QUAD_BYTES, QuadOpening};
-use holdfast_wire::bao::Outboard;
+use holdfast_wire::bao::{Outboard, encoded_length};
 use holdfast_wire::protocol::{
     ByteRange, GetPieceProof, GetShard, MAX_QUADS, Refusal, RefusalCode, Response,
+    ranges_are_orderly,
 };
 use holdfast_wire::quic::{Reply, Turn, serve::ReplyError};
 use holdfast_wire::transfer::{SendShardError, send_openings, send_shard};
@@ -58,19 +59,25 @@ impl Service {
             Ok(opened) => opened,
             Err(refusal) => return reply.refuse(refusal).await,
         };
-        match self.paid_for(&get).await {
-            Ok(()) => {}
-            Err(Unpaid::Due(due)) => return reply.send(&Response::PaymentDue(due)).await,
-            Err(Unpaid::Refused(refusal)) => return reply.refuse(refusal).await,
+        // All that goes out is paid for: whole groups, and the hashes above them. What cannot be sent is
+        // refused below, and costs nothing.
+        let bytes = match ranges_are_orderly(&get.ranges) {
+            true => encoded_length(outboard.length(), &get.ranges).unwrap_or_default(),
+            false => ByteCount(0),
+        };
+        let is_refused = bytes == ByteCount(0) && !get.ranges.is_empty();
+        if !is_refused {
+            match self.paid_for(&get, bytes).await {
+                Ok(()) => {}
+                Err(Unpaid::Due(due)) => return reply.send(&Response::PaymentDue(due)).await,
+                Err(Unpaid::Refused(refusal)) => return reply.refuse(refusal).await,
+            }
         }
-        let lengths = get.ranges.iter().map(|range| range.length().0);
-        let bytes = ByteCount(lengths.fold(0, u64::saturating_add));
         match send_shard(reply, file, outboard, get.ranges).await {
             Ok(()) => Ok(()),
             Err(SendShardError::Stored(error)) => {
                 if let Some(signed) = &get.voucher {
-                    let payer = &signed.voucher.channel.payer;
-                    self.shared.till.not_sent(payer, bytes);
+                    self.shared.till.not_sent(&signed.voucher.channel, bytes);
                 }
                 self.outboards.forget(deal);
                 // The stream was broken off: the asker goes to another for the rest.

@@ -2,7 +2,7 @@
 //! lying and failing ones replaced.
 
 use super::{PeerFault, Purse, list};
-use crate::bao::{BaoError, verify_body};
+use crate::bao::{BaoError, encoded_length, verify_body};
 use crate::erasure::{CodeError, Coder};
 use crate::pack::range::Segment;
 use crate::pack::{LayoutError, PackLayout};
@@ -22,9 +22,11 @@ const AT_ONCE: usize = 3;
 const HEDGE: Duration = Duration::from_millis(800);
 /// A peer that has not answered a segment in this time has failed.
 const PEER_TIME: Duration = Duration::from_secs(20);
+/// A deposit that is not made in this time is not waited for.
+const PAYING_TIME: Duration = Duration::from_secs(90);
 /// So often a peer may ask for payment before it sends one segment: for a channel, for what was sent
 /// before, for a larger deposit.
-const PAYMENTS: u32 = 4;
+const PAYMENTS: u32 = 6;
 /// After so many failures a peer is not asked again in this fetch.
 const FAILURES: u32 = 2;
 
@@ -338,9 +340,6 @@ impl Shared {
             let due = match read {
                 Read::Bytes(bytes) => {
                     self.peers.note_success(source.node);
-                    if let Some(purse) = &self.purse {
-                        purse.received(source.provider, range.length()).await;
-                    }
                     return Ok(bytes);
                 }
                 Read::Due(due) => due,
@@ -349,12 +348,30 @@ impl Shared {
                 let price = due.price;
                 return Err(Miss::Gone(format!("it wants {price} for reading a GiB")));
             };
+            // In a task of its own: a deposit that is under way is not forgotten with this read.
+            let (purse, provider) = (purse.clone(), source.provider);
+            let bytes = self.sent_for(range);
+            let meeting = tokio::spawn(async move { purse.meet(provider, &due, bytes).await });
             progress.paying.store(true, Ordering::Relaxed);
-            let met = purse.meet(source.provider, &due, range.length()).await;
+            let met = tokio::time::timeout(PAYING_TIME, meeting).await;
             progress.paying.store(false, Ordering::Relaxed);
-            met.map_err(|error| Miss::Gone(error.to_string()))?;
+            match met {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => return Err(Miss::Gone(error.to_string())),
+                Ok(Err(error)) => return Err(Miss::Failed(error.to_string())),
+                Err(_) => {
+                    let seconds = PAYING_TIME.as_secs();
+                    let reason = format!("the ledger did not take its deposit in {seconds} s");
+                    return Err(Miss::Failed(reason));
+                }
+            }
         }
         Err(Miss::Gone("it was paid as it asked and asks again".into()))
+    }
+
+    /// Bytes that go over the line for a range of a shard: what it costs.
+    fn sent_for(&self, range: ByteRange) -> ByteCount {
+        encoded_length(self.shard_length, &[range]).unwrap_or_default()
     }
 
     /// Asks once, with the voucher for everything had so far.
@@ -365,19 +382,22 @@ impl Shared {
         verified: &AtomicU64,
     ) -> Result<Read, Miss> {
         let Candidate { source, root } = candidate;
-        let voucher = match &self.purse {
-            Some(purse) => purse
-                .voucher(source.provider)
-                .await
-                .map_err(|error| Miss::Gone(error.to_string()))?,
-            None => None,
-        };
+        let (mut voucher, mut under_way, mut ranges) = (None, None, vec![range]);
+        if let Some(purse) = &self.purse {
+            let signed = purse.voucher(source.provider);
+            voucher = signed.map_err(|error| Miss::Gone(error.to_string()))?;
+            if purse.is_unsure(source.provider) {
+                ranges.clear();
+            } else {
+                under_way = Some(purse.begin(source.provider, self.sent_for(range)));
+            }
+        }
         let asking = async {
             let connection = self.peers.connect(&source.endpoint, source.node).await?;
             let request = Request::GetShard(GetShard {
                 pack: self.pack,
                 shard: source.shard,
-                ranges: vec![range],
+                ranges,
                 voucher,
             });
             let exchange = connection.open(&request, ByteCount(0)).await?;
@@ -388,7 +408,12 @@ impl Shared {
             Response::Shard { length } if length == self.shard_length => {
                 verify_body(*root, length, range, body, verified)
                     .await
-                    .map(Read::Bytes)
+                    .map(|bytes| {
+                        if let Some(read) = under_way {
+                            read.received();
+                        }
+                        Read::Bytes(bytes)
+                    })
                     .map_err(|error| match error {
                         error if error.is_lie() => Miss::Lie(error.to_string()),
                         error @ (BaoError::Short | BaoError::Long) => Miss::Lie(error.to_string()),

@@ -183,10 +183,7 @@ impl World {
         loop {
             node.pipeline.tick(height).await;
             let work = node.pipeline.work.clone();
-            let busy = || {
-                let lanes = [Lane::Seal, Lane::Proof, Lane::Deadline, Lane::Heal];
-                lanes.into_iter().any(|lane| work.running(lane).is_some())
-            };
+            let busy = || work.is_busy(&[Lane::Seal, Lane::Proof, Lane::Deadline, Lane::Heal]);
             // A job that ended in the meantime has left its sign.
             let moment = std::time::Duration::from_millis(1);
             let ended = tokio::time::timeout(moment, work.ended()).await.is_ok();
