@@ -56,7 +56,10 @@ impl Machine {
                 blake3::Hasher::new_keyed(bytes.as_bytes())
                     .finalize_xof()
                     .fill(&mut content);
-                std::fs::write(&source, content).unwrap();
+                // What is written again is another version, of another time.
+                if !source.exists() {
+                    std::fs::write(&source, content).unwrap();
+                }
                 let network = self.network.folder().to_owned();
                 let arguments: [&OsStr; 8] = [
                     "put".as_ref(),

@@ -239,9 +239,12 @@ async fn earlier(
         }
         if journal.is_paid() {
             // What was stored under its name since is what its owner wants.
-            let later = |object: &ObjectRecord| object.stored > journal.plan.begun;
-            let named = |object: &&ObjectRecord| object.name == journal.plan.name;
-            if catalogue.objects().iter().find(named).is_some_and(later) {
+            let plan = &journal.plan;
+            let own = record(plan, Vec::new(), &wallet.wrapping_key())?.id;
+            let since = |object: &ObjectRecord| {
+                object.name == plan.name && object.id != own && object.stored >= plan.begun
+            };
+            if catalogue.objects().iter().any(since) {
                 journal.remove()?;
                 return Ok(Earlier::Nothing);
             }

@@ -321,3 +321,44 @@ async fn begun_again_after_the_source_changed_what_is_paid_in_whole_is_finished_
     assert_all_tell(&network, &session, &["diary 0", "diary 1"]).await;
     session.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_stored_under_its_name_since_stays_when_an_old_upload_is_begun_again() {
+    const TEST: &str =
+        "what_was_stored_under_its_name_since_stays_when_an_old_upload_is_begun_again";
+    if is_child().await {
+        return;
+    }
+    let network = Network::start(6, 8).await;
+    let session = network.session();
+    let [old, new] = ["old", "new"].map(|folder| {
+        let folder = network.path(folder);
+        std::fs::create_dir(&folder).unwrap();
+        folder.join("diary")
+    });
+    std::fs::write(&old, noise(1, 1_000_000)).unwrap();
+    // All of it is paid for, and its name is not published.
+    let mut line = Line::to(network.client.api(), Cut::Before(3)).await;
+    let folder = network.folder_by_way_of("way", &line.api);
+    let mut child = begin(TEST, &folder, session.wallet().path(), &old, false);
+    line.cut().await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(unfinished(&session, &old).unwrap().is_paid());
+
+    // Another takes the name.
+    std::fs::write(&new, noise(2, 300_000)).unwrap();
+    let stored = put(&session, &new, &options("diary", false)).await.unwrap();
+    assert!(stored.published);
+    std::fs::write(&old, noise(3, 1_000_001)).unwrap();
+    let refused = put(&session, &old, &options("diary", false)).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "`diary` is stored already"
+    );
+    assert!(unfinished(&session, &old).is_none());
+    let back = get(&session, "diary", &network.path("back")).await;
+    assert_same(&new, &back);
+    assert_all_tell(&network, &session, &["diary"]).await;
+    session.close().await;
+}
