@@ -237,9 +237,9 @@ impl Purse {
     ) -> Result<(), PurseError> {
         let account = self.account(provider);
         let _turn = account.turn.lock().await;
-        let (known, price) = {
+        let (known, asked, price) = {
             let numbers = account.numbers();
-            (numbers.channel.is_some(), numbers.price)
+            (numbers.channel.is_some(), numbers.is_known, numbers.price)
         };
         if !known || due.price != price {
             let offer = self.sender.client().provider(provider).await?.offer;
@@ -251,8 +251,9 @@ impl Purse {
             }
             account.numbers().price = due.price;
         }
-        // Who knows nothing of the channel may be right: it was closed.
-        if !known || (due.paid.is_none() && due.owed == Amount::ZERO) {
+        // Who knows nothing of a channel that it knew may be right: it was closed.
+        let unknown = due.paid.is_none() && due.owed == Amount::ZERO;
+        if !known || (asked && unknown) {
             self.look_up(provider, &account).await?;
         } else {
             self.catch_up(&mut account.numbers(), due)?;
@@ -539,6 +540,16 @@ mod tests {
         assert_eq!(signed(&purse), 3 * MIB);
         meet(&purse, due(4 * MIB, None)).await.unwrap();
         assert_eq!(signed(&purse), 4 * MIB);
+    }
+
+    #[tokio::test]
+    async fn a_channel_through_which_nothing_was_read_is_read_through() {
+        let purse = purse();
+        purse.account(PROVIDER).numbers().is_known = false;
+        meet(&purse, due(0, None)).await.unwrap();
+        assert!(!purse.is_unsure(PROVIDER));
+        purse.begin(PROVIDER, ByteCount(5)).received();
+        assert_eq!(signed(&purse), 5);
     }
 
     #[tokio::test]
