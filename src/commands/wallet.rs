@@ -232,7 +232,6 @@ async fn send(
     let session = place.open()?;
     let prefix = session.network().genesis().address_prefix();
     let address = Address::from_text(&to, prefix)?;
-
     let body = Body::Transfer {
         to: address,
         amount,

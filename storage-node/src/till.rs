@@ -146,9 +146,12 @@ impl Till {
     /// Forgets every channel, where the ledger does not say what became of them: each is asked for anew.
     /// What was given for them and is not written down is answered.
     pub fn forget(&self) -> Vec<SignedVoucher> {
-        let unkept = self.unkept();
-        self.tallies().clear();
-        unkept
+        // At once: a voucher that comes between would be forgotten with its channel.
+        let tallies = std::mem::take(&mut *self.tallies());
+        let unkept = tallies
+            .into_values()
+            .filter(|tally| tally.paid() > tally.kept);
+        unkept.filter_map(|tally| tally.paid).collect()
     }
 
     /// Takes a voucher whose signature holds, and sees whether `bytes` may be sent for it. For no bytes

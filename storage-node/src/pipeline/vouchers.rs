@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 const WORTH: u128 = 50;
 /// Bytes of the message.
 const MESSAGE: usize = 1 << 10;
-
 /// Messages of one height, at most: deadlines are not to wait for them.
 const MOST: usize = 16;
 

@@ -1,8 +1,9 @@
 //! Paying for what is read: a reader's channels to providers, and the vouchers that it signs.
 //!
-//! A voucher is signed only for bytes that were received and verified, and for at most
-//! [`READ_CREDIT`] of those that a provider says it sent and that never came (a connection that
-//! broke). So a provider that lies gains no more than that, once.
+//! A voucher is signed only for bytes that were received and verified, for at most [`READ_CREDIT`] that
+//! was owed before this purse began to count, and for at most as much again that a provider says it sent
+//! and that never came (a connection that broke). So a provider that lies gains no more than that from
+//! a purse.
 
 use crate::ledger::{LedgerError, SendError, Sender};
 use crate::protocol::{PaymentDue, READ_CREDIT};
