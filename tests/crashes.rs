@@ -38,11 +38,6 @@ async fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().await
 }
 
-/// Whether the longer form was asked for.
-fn long() -> bool {
-    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
-}
-
 /// Bytes that no compressor and no accident makes; the same every time.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];

@@ -7,6 +7,7 @@
 #[path = "main_job/network.rs"]
 mod network;
 
+use holdfast_faults::is_long;
 use holdfast_testnet::Tree;
 use network::{Network, holdfast, print_logs};
 use serde_json::Value;
@@ -16,10 +17,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const MIB: u64 = 1 << 20;
-
-fn long() -> bool {
-    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
-}
 
 /// Bytes that no compressor and no accident makes; the same every time.
 fn noise(seed: u64, length: u64) -> Vec<u8> {
@@ -47,7 +44,7 @@ fn make_tree(root: &Path) {
     std::fs::write(root.join("deep/er/ünï\u{1f980}"), b"crab").unwrap();
     std::fs::write(root.join("run.sh"), b"#!/bin/sh\n").unwrap();
     symlink("deep/file 1", root.join("link")).unwrap();
-    if long() {
+    if is_long() {
         for index in 0..200 {
             let bytes = noise(1000 + index, 500 + index * 37);
             std::fs::write(root.join(format!("deep/er/small {index}")), bytes).unwrap();
@@ -77,7 +74,7 @@ fn a_tree_comes_back_after_half_the_network_dies_and_every_proof_verifies_again(
     let network = Network {
         folder: folder.path().join("net"),
     };
-    let nodes: u64 = if long() { 6 } else { 4 };
+    let nodes: u64 = if is_long() { 6 } else { 4 };
     let report = demo(&tree, &network.folder, nodes);
     check_report(&report, &tree, nodes);
 

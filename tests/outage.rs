@@ -4,6 +4,7 @@
 
 use holdfast_faults::disk::{Disk, Loss};
 use holdfast_faults::figures;
+use holdfast_faults::is_long;
 use holdfast_faults::network::{Network, Running, patient_rules};
 use holdfast_testnet::{LedgerView, Tree};
 use rand::{Rng, SeedableRng};
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const NODES: usize = 3;
+/// Room for some 170 files, and for what uploads that were cut off leave behind.
+const MOST_FILES: usize = 100;
 /// Enough for everything but sealing a sector.
 const LITTLE_ROOM: u64 = 60 << 20;
 /// How long the disk is full.
@@ -40,6 +43,8 @@ struct Machine {
     refused: Vec<String>,
     sources: PathBuf,
     stored: Vec<PathBuf>,
+    /// No more than the nodes have room for is stored.
+    most: usize,
     disk: Disk,
 }
 
@@ -48,7 +53,7 @@ impl Machine {
     fn step(&mut self) {
         self.network.supervise();
         match &mut self.putting {
-            None => {
+            None if self.stored.len() < self.most => {
                 let number = self.stored.len();
                 let source = self.sources.join(format!("file-{number}"));
                 let bytes = blake3::hash(&number.to_le_bytes());
@@ -74,6 +79,7 @@ impl Machine {
                 let running = Running::begin(binary(), &arguments, &[]);
                 self.putting = Some((source, running));
             }
+            None => {}
             Some((_, running)) => {
                 if let Some(answer) = running.ended() {
                     let (source, _) = self.putting.take().unwrap();
@@ -81,6 +87,7 @@ impl Machine {
                     if answer.status.success() || answer.said.contains("is stored already") {
                         self.stored.push(source);
                     } else {
+                        println!("the client is refused: {}", answer.said.trim_end());
                         self.refused.push(answer.said);
                     }
                 }
@@ -188,8 +195,7 @@ fn all_proven_and_paid(view: &LedgerView) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowledged() {
-    let long = std::env::var_os("HOLDFAST_LONG").is_some();
-    let (cuts, files) = if long { (60, 12) } else { (6, 2) };
+    let (cuts, files) = if is_long() { (60, 12) } else { (6, 2) };
     let seed = seed();
     println!("HOLDFAST_SEED={seed} draws these moments again");
     let mut draw = ChaCha8Rng::seed_from_u64(seed);
@@ -211,6 +217,7 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
         refused: Vec::new(),
         sources: sources.path().to_owned(),
         stored: Vec::new(),
+        most: MOST_FILES,
         disk,
     };
     machine.wait_for_room_to_seal().await;
@@ -230,14 +237,18 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
     }
     // The power stays: what was begun is finished, and more goes in.
     machine.network.start_all().await;
+    let goal = (machine.stored.len() + 1).max(files);
+    machine.most = goal;
     machine.fill_and_make_room().await;
     let begun = Instant::now();
-    let goal = (machine.stored.len() + 1).max(files);
     while machine.stored.len() < goal || machine.putting.is_some() {
         assert!(
             begun.elapsed() < PATIENCE,
-            "the client does not finish; its last words: {:?}",
-            machine.refused.iter().rev().take(3).collect::<Vec<_>>()
+            "the client does not finish; its last words: {:?}; the nodes: {:?}",
+            machine.refused.last(),
+            (0..NODES)
+                .map(|node| machine.status(&format!("node-{node}")))
+                .collect::<Vec<_>>()
         );
         machine.step();
         tokio::time::sleep(Duration::from_millis(20)).await;

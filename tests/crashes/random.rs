@@ -7,9 +7,10 @@ use super::state::{
     all_active, audit_passes, comes_back, nobody_paid_for_it, promises_were_kept, said_once,
 };
 use super::trouble::Trouble;
-use super::{alone, binary, long, noise};
+use super::{alone, binary, noise};
 use holdfast_faults::clock::Clock;
 use holdfast_faults::figures;
+use holdfast_faults::is_long;
 use holdfast_faults::network::{Network, Running, patient_rules};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::units::Blocks;
@@ -45,7 +46,7 @@ fn rules() -> Parameters {
 
 impl Storm {
     fn of_this_run() -> Self {
-        if long() {
+        if is_long() {
             Self {
                 nodes: 6,
                 code: (3, 6),
@@ -175,7 +176,7 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
 
     // The long storm begins with the first label. The short one would be over before anything can be
     // stored: it interrupts uploads, embeds and deadlines.
-    if !long() {
+    if !is_long() {
         network
             .until_shown("all sectors are proven", PATIENCE, |view| {
                 let all: Vec<_> = view.providers.iter().collect();
@@ -185,7 +186,7 @@ async fn killed_at_random_with_a_clock_that_jumps_the_network_loses_nothing_ackn
     }
     let mut nodes = network.names();
     nodes.retain(|name| name != "market");
-    let mut trouble = match long() {
+    let mut trouble = match is_long() {
         true => Some(Trouble::begin(&mut network, folder.path()).await),
         false => None,
     };

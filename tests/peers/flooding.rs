@@ -7,6 +7,7 @@ use crate::stranger::{Strangers, ask, raw};
 use bytes::Bytes;
 use holdfast_client::session::Session;
 use holdfast_faults::figures;
+use holdfast_faults::is_long;
 use holdfast_market_core::message::PackHeader;
 use holdfast_market_core::receipt::Tier;
 use holdfast_market_core::units::{
@@ -319,7 +320,6 @@ async fn a_flooded_node_stays_small_and_serves_honest_clients_meanwhile() {
         be_a_node(&api, Path::new(&folder)).await;
         return;
     }
-    let is_long = std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty());
     let network = Network::promising(FLOODED, SECTORS, Blocks(1 << 20)).await;
     let flooded = Flooded::start(network.client.api(), &network.path("flooded"));
     let session = network.session();
@@ -389,7 +389,7 @@ async fn a_flooded_node_stays_small_and_serves_honest_clients_meanwhile() {
     drop(held);
 
     let range = stored_range(&session).await;
-    let times = if is_long { 1_000_000 } else { 20_000 };
+    let times = if is_long() { 1_000_000 } else { 20_000 };
     let flood = same_range(&strangers, &range, times);
     let (asked, ()) = tokio::join!(flood, honest.is_served("the same range again and again"));
     assert!(asked >= times);

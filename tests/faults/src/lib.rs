@@ -19,3 +19,8 @@ pub mod network;
 pub mod points;
 #[cfg(test)]
 mod threats;
+
+/// Whether the longer form of the tests was asked for: `HOLDFAST_LONG` is set, and not to nothing.
+pub fn is_long() -> bool {
+    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
+}

@@ -6,6 +6,7 @@ use holdfast_decoders::drive::{drive, feed, regressions};
 use holdfast_decoders::meter::{Counting, Meter};
 use holdfast_decoders::{Answer, Bounds, Decoder, Form, all, find};
 use holdfast_faults::figures::record;
+use holdfast_faults::is_long;
 use holdfast_wire::ledger::LedgerClient;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -19,10 +20,6 @@ static ALLOCATOR: Counting = Counting;
 const LONG: u32 = 30;
 /// The number that the mutations of an ordinary run come from.
 const NUMBER: u64 = 20_261_126;
-
-fn is_long() -> bool {
-    std::env::var("HOLDFAST_LONG").is_ok_and(|long| !long.is_empty())
-}
 
 /// Where the input of the call under way lies; a process that dies in a decoder leaves it there.
 fn last(name: &str) -> PathBuf {

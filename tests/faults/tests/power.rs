@@ -25,13 +25,13 @@ mod node;
 mod sector;
 
 use holdfast_faults::disk::{Disk, Loss};
+use holdfast_faults::is_long;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Runs `case` with `short` seeds, or with twenty times as many, each with a disk and a draw.
 fn with_seeds(short: u64, mut case: impl FnMut(&Disk, &mut ChaCha8Rng)) {
-    let long = std::env::var_os("HOLDFAST_LONG").is_some();
-    for seed in 0..short * if long { 20 } else { 1 } {
+    for seed in 0..short * if is_long() { 20 } else { 1 } {
         // Shown where the test fails.
         println!("seed {seed}");
         let disk = Disk::mount().unwrap();

@@ -2,6 +2,7 @@
 
 use super::market::World;
 use holdfast_faults::disk::{BLOCK_BYTES, Disk, Loss};
+use holdfast_faults::is_long;
 use holdfast_market::run::{Config, Market, RunError};
 use holdfast_market::validator::ValidatorKeys;
 use holdfast_market_core::block::CertifiedBlock;
@@ -155,11 +156,7 @@ impl Running {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_market_whose_disk_is_full_pauses_with_a_sentence_and_goes_on_when_there_is_room() {
     let mut market = Running::start().await;
-    let rounds = if std::env::var_os("HOLDFAST_LONG").is_some() {
-        40
-    } else {
-        4
-    };
+    let rounds = if is_long() { 40 } else { 4 };
     for round in 0..rounds {
         market.goes_on().await;
         // Full at once, and after a block or some.
