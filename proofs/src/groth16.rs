@@ -1,13 +1,19 @@
 //! The Groth16 equation over either pairing library: reading keys and proofs strictly, one proof,
 //! and many proofs under many keys at once.
 
+mod combine;
+mod library;
+
+pub(crate) use library::Library;
+
 use crate::node::Node;
 use crate::proof::ProofBytes;
 use bellman::groth16::{Proof, VerifyingKey};
+use combine::{combination, multiple};
 use ff::{Field, PrimeField};
-use group::prime::{PrimeCurve, PrimeCurveAffine};
+use group::prime::PrimeCurveAffine;
 use group::{Curve, Group, GroupEncoding};
-use pairing::{MillerLoopResult, MultiMillerLoop};
+use pairing::MillerLoopResult;
 use std::collections::BTreeMap;
 
 /// Why bytes are no point of a proof.
@@ -25,18 +31,17 @@ pub enum PointError {
 }
 
 /// A verifying key ready for use.
-pub(crate) struct Key<E: MultiMillerLoop> {
+pub(crate) struct Key<E: Library> {
     key: VerifyingKey<E>,
     /// e(alpha, beta).
     product: E::Gt,
-    beta: E::G2Prepared,
     minus_gamma: E::G2Prepared,
     minus_delta: E::G2Prepared,
     /// For each public input, the constant one first: its point times 1 to 15.
     multiples: Vec<[E::G1Affine; 15]>,
 }
 
-impl<E: MultiMillerLoop> Key<E> {
+impl<E: Library> Key<E> {
     /// Reads a key: every point in its group, none the identity, and the bytes exactly those that
     /// the key is written as.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, PointError> {
@@ -66,7 +71,6 @@ impl<E: MultiMillerLoop> Key<E> {
         });
         Ok(Self {
             product: E::pairing(&key.alpha_g1, &key.beta_g2),
-            beta: key.beta_g2.into(),
             minus_gamma: (-key.gamma_g2).into(),
             minus_delta: (-key.delta_g2).into(),
             multiples: multiples.collect(),
@@ -76,10 +80,7 @@ impl<E: MultiMillerLoop> Key<E> {
 
     /// The combination of the inputs' points, that of the constant one with `constant`. All points
     /// share their doublings: four bits of every scalar at a time, highest first.
-    fn inputs(&self, inputs: &[E::Fr], constant: E::Fr) -> E::G1
-    where
-        E::Fr: PrimeField<Repr = [u8; 32]>,
-    {
+    fn inputs(&self, inputs: &[E::Fr], constant: E::Fr) -> E::G1 {
         let scalars: Vec<[u8; 32]> = std::iter::once(&constant)
             .chain(inputs)
             .map(|scalar| scalar.to_repr())
@@ -130,9 +131,7 @@ where
 }
 
 /// Reads a proof; on failure says which of its points A, B, C it is.
-pub(crate) fn read_proof<E: MultiMillerLoop>(
-    bytes: &ProofBytes,
-) -> Result<Proof<E>, (char, PointError)> {
+pub(crate) fn read_proof<E: Library>(bytes: &ProofBytes) -> Result<Proof<E>, (char, PointError)> {
     let (a, rest) = bytes.0.split_at(48);
     let (b, c) = rest.split_at(96);
     Ok(Proof {
@@ -143,7 +142,7 @@ pub(crate) fn read_proof<E: MultiMillerLoop>(
 }
 
 /// A proof with everything that its equation needs.
-pub(crate) struct Item<'k, E: MultiMillerLoop> {
+pub(crate) struct Item<'k, E: Library> {
     pub(crate) key: &'k Key<E>,
     /// A number for the key: items of the same key have the same.
     pub(crate) key_number: usize,
@@ -153,12 +152,9 @@ pub(crate) struct Item<'k, E: MultiMillerLoop> {
     pub(crate) coefficient: u128,
 }
 
-impl<E: MultiMillerLoop> Item<'_, E> {
+impl<E: Library> Item<'_, E> {
     /// The equation of this proof alone: e(A, B) - e(IC(x), gamma) - e(C, delta) = e(alpha, beta).
-    pub(crate) fn holds(&self) -> bool
-    where
-        E::Fr: PrimeField<Repr = [u8; 32]>,
-    {
+    pub(crate) fn holds(&self) -> bool {
         if self.inputs.len() != self.key.input_count() {
             return false;
         }
@@ -177,69 +173,47 @@ pub(crate) fn scalars<F: PrimeField<Repr = [u8; 32]>>(inputs: &[Node]) -> Vec<F>
     inputs.iter().map(|input| input.to_scalar()).collect()
 }
 
-/// A point times a coefficient of 128 bits. Nothing here is secret.
-fn multiple<G: PrimeCurve>(point: &G::Affine, coefficient: u128) -> G {
-    (0..128).rev().fold(G::identity(), |sum, bit| {
-        let sum = sum.double();
-        if coefficient >> bit & 1 == 1 {
-            sum + point
-        } else {
-            sum
-        }
-    })
-}
-
 /// Whether all equations hold, by one random combination with the items' coefficients: the product
 /// over items of e(r A, B), and for each key of e(sum r IC(x), -gamma), e(sum r C, -delta) and
 /// e(-sum r alpha, beta), is one.
-pub(crate) fn all_hold<E>(items: &[Item<'_, E>]) -> bool
-where
-    E: MultiMillerLoop,
-    E::Fr: PrimeField<Repr = [u8; 32]>,
-{
-    struct Sums<'k, E: MultiMillerLoop> {
+pub(crate) fn all_hold<E: Library>(items: &[Item<'_, E>]) -> bool {
+    struct Sums<'k, E: Library> {
         key: &'k Key<E>,
         inputs: Vec<E::Fr>,
         coefficients: E::Fr,
-        c: E::G1,
+        c: Vec<(E::G1Affine, u128)>,
     }
     let mut sums: BTreeMap<usize, Sums<'_, E>> = BTreeMap::new();
-    let mut left: Vec<E::G1Affine> = Vec::with_capacity(items.len());
-    let mut right: Vec<E::G2Prepared> = Vec::with_capacity(items.len());
+    let mut left: Vec<E::G1> = Vec::with_capacity(items.len());
     for item in items {
         if item.inputs.len() != item.key.input_count() {
             return false;
         }
         let coefficient = E::Fr::from_u128(item.coefficient);
-        left.push(multiple::<E::G1>(&item.proof.a, item.coefficient).to_affine());
-        right.push(item.proof.b.into());
+        left.push(multiple(&item.proof.a, item.coefficient));
         let sum = sums.entry(item.key_number).or_insert_with(|| Sums {
             key: item.key,
             inputs: vec![E::Fr::ZERO; item.inputs.len()],
             coefficients: E::Fr::ZERO,
-            c: E::G1::identity(),
+            c: Vec::new(),
         });
-        sum.c += multiple::<E::G1>(&item.proof.c, item.coefficient);
+        sum.c.push((item.proof.c, item.coefficient));
         sum.coefficients += coefficient;
         for (total, input) in sum.inputs.iter_mut().zip(&item.inputs) {
             *total += *input * coefficient;
         }
     }
-    let mut shared: Vec<(E::G1Affine, &E::G2Prepared)> = Vec::with_capacity(3 * sums.len());
+    let mut left_affine = vec![E::G1Affine::identity(); left.len()];
+    E::G1::batch_normalize(&left, &mut left_affine);
+    let right = items.iter().map(|item| item.proof.b);
+    let mut pairs: Vec<(E::G1Affine, E::G2Affine)> = left_affine.into_iter().zip(right).collect();
     for sum in sums.values() {
-        let inputs = sum.key.inputs(&sum.inputs, sum.coefficients);
-        shared.push((inputs.to_affine(), &sum.key.minus_gamma));
-        shared.push((sum.c.to_affine(), &sum.key.minus_delta));
-        let alpha = sum.key.key.alpha_g1 * -sum.coefficients;
-        shared.push((alpha.to_affine(), &sum.key.beta));
+        let key = sum.key;
+        let inputs = key.inputs(&sum.inputs, sum.coefficients);
+        let alpha = key.key.alpha_g1 * -sum.coefficients;
+        pairs.push((inputs.to_affine(), -key.key.gamma_g2));
+        pairs.push((combination::<E::G1>(&sum.c).to_affine(), -key.key.delta_g2));
+        pairs.push((alpha.to_affine(), key.key.beta_g2));
     }
-    let terms: Vec<(&E::G1Affine, &E::G2Prepared)> = left
-        .iter()
-        .zip(&right)
-        .chain(shared.iter().map(|(point, prepared)| (point, *prepared)))
-        .collect();
-    E::multi_miller_loop(&terms)
-        .final_exponentiation()
-        .is_identity()
-        .into()
+    E::product_is_one(&pairs)
 }

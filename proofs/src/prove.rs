@@ -33,6 +33,7 @@ use create::create_proof;
 use ff::Field;
 use rand_core::{CryptoRng, RngCore};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -147,9 +148,14 @@ impl<'a> Workers<'a> {
                 && let Some((proof, (inputs, masks))) =
                     jobs.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                let result = circuit(*proof, inputs).and_then(|circuit| {
+                let proving = || {
+                    let circuit = circuit(*proof, inputs)?;
                     prove_one(self.parameters, circuit, inputs, *proof, *masks)
-                });
+                };
+                // Where proving panics, this proof fails and the process goes on: what it worked
+                // on is its own.
+                let result = catch_unwind(AssertUnwindSafe(proving))
+                    .unwrap_or(Err(ProveError::Panicked { proof: *proof }));
                 failed.fetch_or(result.is_err(), Ordering::Relaxed);
                 (self.made)(made.fetch_add(1, Ordering::Relaxed) + 1);
                 proofs.push((*proof, result));
@@ -161,20 +167,11 @@ impl<'a> Workers<'a> {
             std::thread::scope(|scope| {
                 let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
                 let done = workers.into_iter().map(|worker| worker.join());
-                // What a proof does when it panics is caught where it is made.
-                done.flat_map(Result::unwrap_or_default).collect()
+                done.flat_map(|proofs| proofs.unwrap_or_else(|panic| resume_unwind(panic)))
+                    .collect()
             });
         results.sort_by_key(|(proof, _)| *proof);
-        let proofs: Vec<ProofBytes> = results
-            .into_iter()
-            .map(|(_, result)| result)
-            .collect::<Result<_, _>>()?;
-        match proofs.len() == jobs.len() {
-            true => Ok(proofs),
-            false => Err(ProveError::Panicked {
-                proof: proofs.len(),
-            }),
-        }
+        results.into_iter().map(|(_, result)| result).collect()
     }
 }
 
@@ -368,16 +365,8 @@ fn prove_one(
     proof: usize,
     (r, s): (Scalar, Scalar),
 ) -> Result<ProofBytes, ProveError> {
-    // Where proving panics, this proof fails and the process goes on.
-    let made = std::thread::scope(|scope| {
-        scope
-            .spawn(|| create_proof(circuit, &parameters.inner, r, s))
-            .join()
-    });
     let synthesis = |source| ProveError::Synthesis { proof, source };
-    let made = made
-        .map_err(|_| ProveError::Panicked { proof })?
-        .map_err(synthesis)?;
+    let made = create_proof(circuit, &parameters.inner, r, s).map_err(synthesis)?;
     let mut bytes = ProofBytes([0u8; PROOF_BYTES]);
     made.write(bytes.0.as_mut_slice())
         .map_err(|error| synthesis(error.into()))?;

@@ -5,14 +5,12 @@
 
 pub use crate::groth16::PointError;
 
-use crate::groth16::{Item, Key, all_hold, read_proof, scalars};
+use crate::groth16::{Item, Key, Library, all_hold, read_proof, scalars};
 use crate::keys::VerifyingKeys;
 use crate::node::{Node, derive_reader};
 use crate::proof::{Circuit, CircuitId, ProofBytes};
 use crate::sector::SectorClass;
 use crate::statement::{Statement, StatementError};
-use ff::PrimeField;
-use pairing::MultiMillerLoop;
 use std::collections::BTreeMap;
 
 /// A set of verifying keys that cannot be used.
@@ -56,6 +54,7 @@ pub enum KeyError {
     },
 }
 
+#[cfg(feature = "prove")]
 impl KeyError {
     /// The key that is at fault.
     const fn id(&self) -> CircuitId {
@@ -269,7 +268,7 @@ impl Verifier {
 }
 
 /// One key and its circuit.
-struct Entry<E: MultiMillerLoop> {
+struct Entry<E: Library> {
     id: CircuitId,
     number: usize,
     key: Key<E>,
@@ -279,7 +278,7 @@ struct Entry<E: MultiMillerLoop> {
 type Ready<'k, E> = (Item<'k, E>, Vec<Node>);
 
 /// A batch ready for its check.
-struct Prepared<'k, E: MultiMillerLoop> {
+struct Prepared<'k, E: Library> {
     /// For each statement: what is wrong before any equation is looked at.
     answers: Vec<Result<(), VerifyError>>,
     items: Vec<Item<'k, E>>,
@@ -288,15 +287,11 @@ struct Prepared<'k, E: MultiMillerLoop> {
 }
 
 /// The keys in one library's form.
-struct Keys<E: MultiMillerLoop> {
+struct Keys<E: Library> {
     keys: BTreeMap<(Circuit, SectorClass), Entry<E>>,
 }
 
-impl<E> Keys<E>
-where
-    E: MultiMillerLoop,
-    E::Fr: PrimeField<Repr = [u8; 32]>,
-{
+impl<E: Library> Keys<E> {
     fn read(source: &VerifyingKeys) -> Result<Self, KeyError> {
         let mut keys: BTreeMap<_, Entry<E>> = BTreeMap::new();
         for (number, (id, bytes)) in source.iter().enumerate() {
@@ -459,11 +454,7 @@ where
 
 /// The first item whose equation does not hold. Once all together do not, each step checks half of
 /// what is left: where the first half holds, the one that is sought lies in the second.
-fn first_refused<E>(items: &[Item<'_, E>]) -> Option<usize>
-where
-    E: MultiMillerLoop,
-    E::Fr: PrimeField<Repr = [u8; 32]>,
-{
+fn first_refused<E: Library>(items: &[Item<'_, E>]) -> Option<usize> {
     if items.is_empty() || all_hold(items) {
         return None;
     }
@@ -482,11 +473,7 @@ where
 
 /// Finds, in order, the items whose equations do not hold. A good batch costs one check; every bad
 /// proof costs a path of halves down to it.
-fn bisect<E>(items: &[Item<'_, E>], offset: usize, refused: &mut Vec<usize>)
-where
-    E: MultiMillerLoop,
-    E::Fr: PrimeField<Repr = [u8; 32]>,
-{
+fn bisect<E: Library>(items: &[Item<'_, E>], offset: usize, refused: &mut Vec<usize>) {
     match items {
         [] => {}
         [item] => {

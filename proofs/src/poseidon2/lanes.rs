@@ -66,7 +66,7 @@ pub(super) fn hash8_each(families: &[[Node; 8]]) -> Vec<Node> {
 }
 
 /// Whether lanes are hashed at once here.
-fn in_lanes() -> bool {
+pub fn in_lanes() -> bool {
     #[cfg(target_arch = "x86_64")]
     if ifma::available() {
         return true;
@@ -79,8 +79,13 @@ pub fn kernel() -> &'static str {
     if in_lanes() {
         "AVX-512 IFMA, eight lanes at once"
     } else {
-        "scalar"
+        scalar_kernel()
     }
+}
+
+/// What hashes a node that comes alone, here.
+pub fn scalar_kernel() -> &'static str {
+    super::words::kernel()
 }
 
 #[cfg(test)]

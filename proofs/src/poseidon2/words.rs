@@ -94,6 +94,16 @@ impl Table8 {
     }
 }
 
+/// What hashes one node at a time here.
+#[cfg(feature = "prove")]
+pub(super) fn kernel() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if adx::Adx::detect().is_some() {
+        return "scalar, mulx and adcx";
+    }
+    "scalar, portable"
+}
+
 /// Compresses sixteen nodes to one.
 pub(super) fn hash16(inputs: &[Node; 16]) -> Node {
     #[cfg(all(feature = "prove", target_arch = "x86_64"))]

@@ -2,7 +2,7 @@
 
 use super::world::{Case, World};
 use crate::circuit::{AnyCircuit, EmbedWitness, SealWitness};
-use crate::groth16::{Item, Key, read_proof, scalars};
+use crate::groth16::{Item, Key, Library, read_proof, scalars};
 use crate::node::Node;
 use crate::packing::PositionBits;
 use crate::params::generate::{Trapdoor, generate};
@@ -10,8 +10,6 @@ use crate::proof::{Circuit, ProofBytes};
 use bellman::groth16::{
     Parameters, VerifyingKey, create_random_proof, prepare_verifying_key, verify_proof,
 };
-use ff::PrimeField;
-use pairing::MultiMillerLoop;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
@@ -21,11 +19,7 @@ struct Prover {
     rng: ChaCha20Rng,
 }
 
-fn holds<E>(key: &[u8], public: &[Node], proof: &ProofBytes) -> bool
-where
-    E: MultiMillerLoop,
-    E::Fr: PrimeField<Repr = [u8; 32]>,
-{
+fn holds<E: Library>(key: &[u8], public: &[Node], proof: &ProofBytes) -> bool {
     let reference = VerifyingKey::<E>::read(key).unwrap();
     let key = Key::<E>::read(key).unwrap();
     let item = Item {
