@@ -10,6 +10,7 @@ pub mod mount;
 pub mod node;
 pub mod params;
 pub mod put;
+pub mod renew;
 pub mod status;
 pub mod testnet;
 pub mod wallet;

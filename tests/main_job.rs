@@ -274,6 +274,15 @@ fn commands_tell_the_same_story(network: &Network) {
         "what was refused is listed: {listed}"
     );
     network.done(&["audit"]);
+    let kept = |term: &str| network.done(&["renew", "my tree", "--term", term]);
+    let renewed = kept("400");
+    assert_eq!(renewed["objects"][0]["name"], "my tree");
+    assert_ne!(renewed["objects"][0]["packs"], serde_json::json!([]));
+    let again = kept("390");
+    assert_eq!(again["objects"][0]["packs"], serde_json::json!([]));
+    let status = network.done(&["status", "my tree"]);
+    let shard = &status["objects"][0]["packs"][0]["shards"][0];
+    assert!(shard["periods_left"].as_u64() > Some(390), "{shard}");
 
     let folder = network.folder.to_str().unwrap();
     let output = holdfast(&["testnet", "status", folder, "--json"]);

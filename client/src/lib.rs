@@ -15,6 +15,7 @@ pub mod published;
 pub mod put;
 pub mod reader;
 pub mod receipt;
+pub mod renew;
 pub mod restore;
 pub mod seal;
 pub mod session;

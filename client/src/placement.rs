@@ -102,7 +102,9 @@ impl Survey {
     /// The ledger does not answer. Providers that do not are in the result.
     pub async fn ask(ledger: &LedgerClient, peers: &Peers) -> Result<Self, ClientError> {
         let providers = ledger.providers().await?;
-        let asked = providers.into_iter().map(|provider| async move {
+        // One that retires takes nothing new, and its receipts cannot be funded for long.
+        let staying = providers.into_iter().filter(|one| one.retiring.is_none());
+        let asked = staying.map(|provider| async move {
             let id = provider.id;
             match tokio::time::timeout(ANSWER_TIME, status(peers, &provider)).await {
                 Ok(Ok(status)) => Ok(LiveProvider::of(provider, &status)),

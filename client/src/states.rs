@@ -55,6 +55,8 @@ pub struct ShardHealth {
     pub proven: bool,
     /// Periods paid so far.
     pub paid_periods: u64,
+    /// Periods that it is paid for and that are still to come.
+    pub periods_left: u64,
 }
 
 /// How one pack is.
@@ -133,6 +135,7 @@ fn shard_health(shard: ShardIndex, deal: &Deal, sectors: &Sectors) -> ShardHealt
         healthy: false,
         proven: false,
         paid_periods: deal.paid.0,
+        periods_left: deal.left().0,
     };
     match &deal.status {
         DealStatus::Proposed => {

@@ -22,5 +22,7 @@ mod network;
 mod paid;
 #[path = "loopback/refused.rs"]
 mod refused;
+#[path = "loopback/renewed.rs"]
+mod renewed;
 #[path = "loopback/stored.rs"]
 mod stored;

@@ -64,6 +64,10 @@ enum NodeCommand {
         /// What reading a GiB from it costs, in grains, paid by vouchers as it is read.
         #[arg(long, default_value_t = 0, env = "HOLDFAST_READ_PRICE")]
         read_price: u128,
+        /// Leave the network: take nothing new, keep what is promised until its term is over, then take
+        /// the collateral home. It cannot be taken back.
+        #[arg(long)]
+        retire: bool,
     },
     /// Measure what a sector takes on this machine: sealed, proven, filled, unsealed, compared.
     #[command(
@@ -116,12 +120,17 @@ pub async fn run(args: NodeArgs, output: &Output) -> Result<(), CommandError> {
             class,
             price,
             read_price,
+            retire,
         } => {
             let node = Node::open(NodeConfig {
                 network: NetworkFolder::open(&network)?,
                 data,
                 listen,
-                goal: Goal { class, sectors },
+                goal: Goal {
+                    class,
+                    sectors,
+                    retire,
+                },
                 price: price.map_or(DEFAULT_PRICE, Amount),
                 read_price: Amount(read_price),
             })?;
@@ -293,6 +302,12 @@ fn status(network: Option<&Path>, data: &Path, output: &Output) -> Result<(), Co
             report.stored,
             bytes(report.status.stored.0),
         );
+        if let Some(since) = report.retiring {
+            let held: u32 = report.sectors.iter().map(|sector| sector.deals).sum();
+            text.push_str(&format!(
+                "leaving  since height {since}; {held} deals still lie in its sectors\n"
+            ));
+        }
         if report.read_price.0 > 0 {
             text.push_str(&format!(
                 "reading  {} a GiB; readers have signed for {}\n",

@@ -98,7 +98,14 @@ fn describe(statuses: &Statuses) -> String {
                 count(pack.healthy as u64, "shard"),
                 pack.data_shards
             ));
-            let mut table = Table::new(["shard", "provider", "sector", "paid periods", "status"]);
+            let mut table = Table::new([
+                "shard",
+                "provider",
+                "sector",
+                "paid periods",
+                "left",
+                "status",
+            ]);
             for shard in &pack.shards {
                 table.row([
                     shard.shard.to_string(),
@@ -107,6 +114,7 @@ fn describe(statuses: &Statuses) -> String {
                         .sector
                         .map_or_else(|| "-".into(), |sector| sector.to_string()),
                     shard.paid_periods.to_string(),
+                    shard.periods_left.to_string(),
                     shard.status.clone(),
                 ]);
             }

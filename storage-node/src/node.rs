@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 use tokio::sync::watch;
 
@@ -149,6 +150,7 @@ impl Node {
             shards,
             room: Room::default(),
             provider: provider.clone(),
+            leaving: AtomicBool::new(false),
             status,
         });
         let service = Service::new(shared.clone(), peers.clone(), ledger.clone());

@@ -6,6 +6,7 @@ mod account;
 mod deals;
 pub(crate) mod embed;
 mod layout;
+mod retire;
 pub(crate) mod seal;
 mod spacetime;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use spacetime::DeadlineProofs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// What the node is to have.
@@ -45,6 +47,8 @@ pub struct Goal {
     pub class: SectorClass,
     /// How many.
     pub sectors: u32,
+    /// Whether it is to leave the network.
+    pub retire: bool,
 }
 
 /// What the pipeline is made of.
@@ -154,6 +158,8 @@ impl Pipeline {
             }
         };
         if let Some(provider) = &view.provider {
+            let leaving = provider.retiring.is_some();
+            self.shared.leaving.store(leaving, Ordering::Relaxed);
             self.provider.send_if_modified(|own| {
                 let known = *own == Some(provider.id);
                 *own = Some(provider.id);
@@ -181,6 +187,8 @@ impl Pipeline {
             self.note("healing", done);
             let done = self.keep_sectors(&view).await;
             self.note("sectors", done);
+            let done = self.leave(&view).await;
+            self.note("leaving", done);
         }
         let done = self.publish(&view);
         self.note("report", done);

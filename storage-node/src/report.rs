@@ -31,6 +31,8 @@ pub struct NodeReport {
     pub status: NodeStatus,
     /// Its number on the ledger, once it is registered.
     pub provider: Option<ProviderId>,
+    /// Since when it is leaving the network, where it is.
+    pub retiring: Option<Height>,
     /// Its QUIC identity.
     pub node: NodeKey,
     /// Where it answers.
@@ -194,6 +196,7 @@ impl NodeReport {
             running: true,
             provider: status.provider,
             status,
+            retiring: provider.and_then(|provider| provider.retiring),
             node: shared.node,
             endpoint: pipeline.offer.endpoint.clone(),
             owner: Address(pipeline.owner.verifying_key().to_bytes()),

@@ -16,6 +16,7 @@ use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::protocol::{NodeStatus, Refusal, RefusalCode, Request, Response};
 use holdfast_wire::quic::{Call, Peers, Turns};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -56,6 +57,8 @@ pub struct Shared {
     pub room: Room,
     /// The node's number on the ledger, once it is registered.
     pub provider: watch::Receiver<Option<ProviderId>>,
+    /// Whether it is leaving the network: then it promises nothing new.
+    pub leaving: AtomicBool,
     /// How the node is, as the pipeline last saw it.
     pub status: watch::Receiver<NodeStatus>,
 }
@@ -143,6 +146,10 @@ impl Service {
         let provider = *self.shared.provider.borrow();
         let height = self.shared.status.borrow().height;
         match provider {
+            Some(_) if self.shared.leaving.load(Ordering::Relaxed) => Err(Refusal::new(
+                RefusalCode::Terms,
+                "this node is leaving the network and takes no new shards; choose another provider",
+            )),
             Some(provider) if height > Height(0) => Ok((provider, height)),
             _ => Err(Refusal::new(
                 RefusalCode::Busy,

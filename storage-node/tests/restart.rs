@@ -55,6 +55,7 @@ fn open(folder: &Path) -> Result<Node, String> {
         goal: Goal {
             class: SectorClass::Mib8,
             sectors: 0,
+            retire: false,
         },
         price: Amount(1),
         read_price: Amount::ZERO,

@@ -80,6 +80,7 @@ async fn provider(number: u8, data: &Path, ledger: &str) -> Node {
         shards: ShardStore::open(&data.join("shards")).unwrap(),
         room,
         provider: provider.clone(),
+        leaving: Default::default(),
         status,
     });
     let endpoint = quic::server(&key, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -531,6 +532,7 @@ fn on_ledger(id: u64, node: &Node) -> Provider {
         vesting: Vec::new(),
         since: Height(0),
         next_sector: SectorNumber(0),
+        retiring: None,
         record: Default::default(),
     }
 }

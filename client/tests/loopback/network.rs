@@ -110,6 +110,7 @@ impl Node {
             shards: ShardStore::open(&folder.join("shards")).unwrap(),
             room,
             provider: provider.clone(),
+            leaving: Default::default(),
             status,
         });
         let offer = ProviderOffer {
@@ -227,6 +228,12 @@ impl Node {
             deals,
         })
         .await;
+    }
+
+    /// Begins to leave the network.
+    pub async fn retire(&self) {
+        let provider = self.provider;
+        self.sender.send(Body::Retire { provider }).await.unwrap();
     }
 
     async fn as_worker(&self, body: Body) {

@@ -339,6 +339,11 @@ impl<V: ReadView> Context<'_, V> {
             } => self.publish_name(sender, label, *version, root),
             Body::ProposeDealSet(proposal) => self.propose_deal_set(sender, proposal),
             Body::CancelDealSet { pack } => self.cancel_deal_set(sender, pack),
+            Body::RenewDealSet {
+                pack,
+                periods,
+                least,
+            } => self.renew_deal_set(sender, pack, *periods, *least),
             Body::RegisterProvider {
                 worker,
                 offer,
@@ -355,6 +360,7 @@ impl<V: ReadView> Context<'_, V> {
             Body::WithdrawCollateral { provider, amount } => {
                 self.withdraw_collateral(sender, *provider, *amount)
             }
+            Body::Retire { provider } => self.retire(sender, *provider),
             Body::PreCommitSector(commit) => self.pre_commit(sender, commit),
             Body::ProveSeal { sector, proofs } => self.prove_seal(sender, *sector, proofs),
             Body::AcceptDeals { provider, deals } => self.accept_deals(sender, *provider, deals),

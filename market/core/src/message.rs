@@ -204,6 +204,16 @@ pub enum Body {
     },
     /// Puts a deal set on the ledger and its price into escrow.
     ProposeDealSet(DealSetProposal),
+    /// Buys a deal set more periods, from each provider that goes on at its deal's price. The same
+    /// twice buys nothing the second time.
+    RenewDealSet {
+        /// Which.
+        pack: PackId,
+        /// So many periods are left afterwards, where fewer were.
+        periods: Periods,
+        /// Where fewer deals than this would have so many left, none is renewed.
+        least: u8,
+    },
     /// Takes back what of a deal set no provider has accepted.
     CancelDealSet {
         /// Which.
@@ -240,6 +250,11 @@ pub enum Body {
         provider: ProviderId,
         /// How much.
         amount: Amount,
+    },
+    /// Begins the end of a provider (owner only): what it promised it keeps, and promises no more.
+    Retire {
+        /// Which.
+        provider: ProviderId,
     },
     /// Commits to a sealed sector before its challenges are known.
     PreCommitSector(PreCommit),

@@ -2,7 +2,7 @@
 
 use crate::message::{Body, DealSetProposal, Message, SignedMessage, Unencodable, encode};
 use crate::parameters::{Economy, Parameters};
-use crate::state::Provider;
+use crate::state::{Deal, Provider};
 use crate::units::{Amount, ByteCount, Periods, Signature};
 use holdfast_proofs::sector::SectorClass;
 
@@ -97,6 +97,27 @@ pub fn deal_set(proposal: &DealSetProposal) -> Result<Amount, Unpayable> {
     Ok(sum)
 }
 
+/// What it takes from the owner's account that a deal has so many periods left, the fee not counted:
+/// nothing where it has, and `None` where its provider does not go on with it. A provider's offer is
+/// its word: it goes on while it offers to store at the deal's price or less.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn renewal(
+    deal: &Deal,
+    price: Amount,
+    provider: &Provider,
+    periods: Periods,
+) -> Result<Option<Amount>, Unpayable> {
+    let more = Periods(periods.0.saturating_sub(deal.left().0));
+    let goes_on = provider.retiring.is_none() && provider.offer.price <= price;
+    match (deal.status.is_held(), more) {
+        (true, Periods(0)) => Ok(Some(Amount::ZERO)),
+        (true, more) if goes_on => shard_escrow(price, deal.length, more).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The least fee of a message of that encoded size that does no heavy [`work`].
 pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
     let kib = (bytes as u128).div_ceil(1024);
@@ -125,10 +146,12 @@ pub fn work(body: &Body) -> usize {
         | Body::PublishName { .. }
         | Body::ProposeDealSet(_)
         | Body::CancelDealSet { .. }
+        | Body::RenewDealSet { .. }
         | Body::RegisterProvider { .. }
         | Body::UpdateProvider { .. }
         | Body::AddCollateral { .. }
         | Body::WithdrawCollateral { .. }
+        | Body::Retire { .. }
         | Body::PreCommitSector(_)
         | Body::AcceptDeals { .. }
         | Body::ClaimBrokenPromise { .. }

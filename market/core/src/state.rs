@@ -42,6 +42,8 @@ pub struct Provider {
     pub since: Height,
     /// The number that its next sector carries.
     pub next_sector: SectorNumber,
+    /// Since when it is leaving, where it is.
+    pub retiring: Option<Height>,
     /// What it did so far: reputation is read off these.
     pub record: ProviderRecord,
 }
@@ -255,6 +257,21 @@ pub struct Deal {
     /// The opening that is to be answered first. Others that were demanded wait behind it, apart
     /// from the deal, each with a later height and a deposit of its own.
     pub demand: Option<Demand>,
+}
+
+impl Deal {
+    /// Periods that are over: paid or given back.
+    pub fn settled(&self) -> Periods {
+        Periods(self.paid.0.saturating_add(self.refunded.0))
+    }
+
+    /// Periods that are still to come and paid for; none once it is over.
+    pub fn left(&self) -> Periods {
+        match self.status.is_held() {
+            true => Periods(self.term.0.saturating_sub(self.settled().0)),
+            false => Periods(0),
+        }
+    }
 }
 
 /// Where a deal stands.

@@ -285,6 +285,10 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
             ", " (proposal.pack.k) " of " (proposal.pack.n)
         },
         Body::CancelDealSet { pack } => html! { "cancels what is open of " (show::pack(pack)) },
+        Body::RenewDealSet { pack, periods, .. } => html! {
+            "keeps " (show::pack(pack)) " for " (show::count(usize::try_from(periods.0).unwrap_or(usize::MAX), "period")) " more"
+        },
+        Body::Retire { provider } => html! { "retires " (show::provider(*provider)) },
         Body::OpenChannel { provider, deposit } => html! {
             "puts " (deposit.to_string()) " into a channel to " (show::provider(*provider))
         },

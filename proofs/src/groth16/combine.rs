@@ -72,10 +72,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn buckets_give_the_sum_of_the_multiples(
-            terms in proptest::collection::vec((0u64..20, coefficient()), 0..200),
+            terms in proptest::collection::vec((0u64..20, coefficient()), 0..700),
         ) {
             let terms: Vec<_> = terms
                 .into_iter()

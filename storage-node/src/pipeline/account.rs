@@ -44,7 +44,8 @@ impl Pipeline {
                 .await?;
             return Ok(());
         };
-        if provider.worker != worker || provider.offer != self.offer {
+        let retiring = provider.retiring.is_some();
+        if !retiring && (provider.worker != worker || provider.offer != self.offer) {
             let body = Body::UpdateProvider {
                 provider: provider.id,
                 worker,
@@ -68,7 +69,7 @@ impl Pipeline {
         let missing = needed.saturating_sub(provider.collateral);
         // Fines nibble at the collateral; a gap is filled before it keeps a sector from its embed.
         let economy = &self.shared.parameters.economy;
-        if missing >= economy.embed_deposit && view.owner.balance > missing {
+        if !retiring && missing >= economy.embed_deposit && view.owner.balance > missing {
             let body = Body::AddCollateral {
                 provider: provider.id,
                 amount: missing,

@@ -48,6 +48,13 @@ impl Pipeline {
         for (number, record) in self.shared.journal.sectors()? {
             highest = Some(number);
             match view.sectors.get(&number) {
+                // Nobody waits for it, and a commitment to it would be refused.
+                None if provider.retiring.is_some() => {
+                    if !self.work.is_busy(&[Lane::Seal]) {
+                        self.sectors.remove(number)?;
+                        self.shared.journal.forget_sector(number)?;
+                    }
+                }
                 None => {
                     unsealed = unsealed.saturating_add(usize::from(!record.sealed));
                     living = living.saturating_add(1);
@@ -73,7 +80,10 @@ impl Pipeline {
                 },
             }
         }
-        if living < self.goal.sectors && unsealed < self.work.places(Lane::Seal) {
+        if provider.retiring.is_none()
+            && living < self.goal.sectors
+            && unsealed < self.work.places(Lane::Seal)
+        {
             done = done.and(self.begin_sector(view, provider, highest).await);
         }
         done

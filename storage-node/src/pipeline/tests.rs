@@ -20,7 +20,7 @@ use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
 use holdfast_market_core::schedule;
 use holdfast_market_core::state::{DealStatus, SectorStatus};
-use holdfast_market_core::units::{Amount, Blocks, ByteCount, Height, SectorNumber};
+use holdfast_market_core::units::{Amount, Blocks, ByteCount, Height, Periods, SectorNumber};
 use holdfast_proofs::replica::ReplicaId;
 use holdfast_proofs::tree::root_of;
 use std::num::NonZeroUsize;
@@ -331,6 +331,40 @@ async fn the_account_is_registered_funded_and_kept_as_it_should_be() {
     let needed = quote::provider_collateral(&parameters, CLASS, 8).unwrap();
     assert!(needed > provider.collateral);
     assert_eq!(world.provider().collateral, needed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_keeps_its_word_and_takes_its_collateral_home() {
+    let mut world = World::sealed().await;
+    let deals = world.funded(1).await;
+    let before = world.provider().record.fined;
+    world.kill();
+    world.retire = true;
+    world.start();
+    world.until_posted("Retire").await;
+    world.ends_after_sending("Retire").await;
+    assert!(world.provider().retiring.is_some());
+    world.settle().await;
+    // What is signed for is stored all the same; nothing new is.
+    let refusal = world.refuses_a_shard(2).await;
+    assert!(refusal.contains("leaving the network"), "{refusal}");
+    // Four periods, and until what answers for the deals is free.
+    let end = Height(world.height().0 + 2_000);
+    while !world.posted().contains(&"WithdrawCollateral".into()) {
+        assert!(world.height() < end, "{:?}", world.provider());
+        world.mine();
+        world.settle().await;
+    }
+    let paid = deals.map(|deal| world.deal(deal).paid);
+    assert_eq!(paid, [Periods(4); 2]);
+    world.ends_after_sending("WithdrawCollateral").await;
+    let provider = world.provider();
+    assert_eq!(provider.locked, Amount::ZERO);
+    assert_eq!(provider.record.fined, before);
+    assert_eq!(provider.collateral, Amount::ZERO);
+    // Nothing of the sector is left on the disk, and none is sealed in its place.
+    let sectors = std::fs::read_dir(world.data().join("sectors")).unwrap();
+    assert_eq!(sectors.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

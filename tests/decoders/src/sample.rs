@@ -204,6 +204,14 @@ pub(crate) fn bodies() -> Vec<Body> {
         },
         Body::ProposeDealSet(proposal()),
         Body::CancelDealSet { pack: pack() },
+        Body::RenewDealSet {
+            pack: pack(),
+            periods: Periods(7),
+            least: 3,
+        },
+        Body::Retire {
+            provider: ProviderId(3),
+        },
         Body::RegisterProvider {
             worker: address(3),
             offer: offer(),
@@ -386,6 +394,7 @@ pub(crate) fn provider() -> Provider {
         }],
         since: Height(2),
         next_sector: SectorNumber(3),
+        retiring: None,
         record: ProviderRecord::default(),
     }
 }

@@ -128,7 +128,7 @@ const REPORT: &str = r#"{
     "stored": 9, "sealing": 0, "active": 1, "faulty": 0, "price": "900", "height": 9},
   "provider": 3, "node": "HEX", "endpoint": "127.0.0.1:4000", "owner": "HEX", "balance": "5",
   "worker": "HEX", "worker_balance": "6", "collateral": "7", "locked": "1", "vesting": "0",
-  "paid": "0", "rewarded": "0", "fined": "0", "read_price": "2", "vouchers": "3",
+  "paid": "0", "rewarded": "0", "fined": "0", "read_price": "2", "vouchers": "3", "retiring": 7,
   "sectors": [{"number": 0, "class": "8MiB", "state": "active", "deals": 1, "groups": 1,
     "embed": null, "proven": 3}],
   "staged": 0, "stored": 1, "next_deadline": 40,

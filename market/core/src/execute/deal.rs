@@ -32,7 +32,7 @@ impl DealStatus {
     }
 
     /// Whether bytes are (or will be) held for it: its piece may lie in a group.
-    pub(super) const fn is_held(&self) -> bool {
+    pub(crate) const fn is_held(&self) -> bool {
         matches!(self, Self::Accepted | Self::Proven { .. })
     }
 }
@@ -107,7 +107,9 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger
             .put(keys::owner_deal_set(sender, &id), Some(vec![1]));
         for (index, terms) in (0u8..).zip(&proposal.terms) {
-            let worker = self.ledger.provider(terms.provider)?.worker;
+            let provider = self.ledger.provider(terms.provider)?;
+            self.require_fundable(&provider)?;
+            let worker = provider.worker;
             let shard = DealId {
                 pack: id,
                 shard: ShardIndex(index),
@@ -171,6 +173,48 @@ impl<V: ReadView> Context<'_, V> {
             found: "accepted or over in all its deals",
             needed: "a deal that no provider has accepted",
         })
+    }
+
+    /// Every deal whose provider goes on has so many periods left afterwards, at its own price.
+    pub(super) fn renew_deal_set(
+        &mut self,
+        sender: &Address,
+        pack: &PackId,
+        periods: Periods,
+        least: u8,
+    ) -> Result<(), Stop> {
+        require_range("the number of periods", periods.0, 1, MAX_TERM.0)?;
+        let set = self.ledger.deal_set(pack)?;
+        let n = set.proposal.pack.n;
+        require(set.proposal.pack.owner == *sender, || {
+            Refusal::NotOwner(format!("the deal set of pack {pack}"))
+        })?;
+        require_range("the least number of deals", least.into(), 1, n.into())?;
+        let mut kept = 0u8;
+        for (index, terms) in (0u8..).zip(&set.proposal.terms) {
+            let id = DealId {
+                pack: *pack,
+                shard: ShardIndex(index),
+            };
+            let mut deal = self.ledger.deal(&id)?;
+            let provider = self.ledger.provider(deal.provider)?;
+            let Some(price) = quote::renewal(&deal, terms.price, &provider, periods)? else {
+                continue;
+            };
+            kept = kept.saturating_add(1);
+            if price != Amount::ZERO {
+                self.ledger.debit(sender, price)?;
+                deal.escrow = add(deal.escrow, price)?;
+                deal.term = Periods(deal.settled().0.saturating_add(periods.0));
+                self.ledger.put_deal(&id, &deal)?;
+            }
+        }
+        require_range(
+            "the number of deals that can have so many periods left",
+            kept.into(),
+            least.into(),
+            n.into(),
+        )
     }
 
     pub(super) fn accept_deals(
@@ -306,8 +350,8 @@ impl<V: ReadView> Context<'_, V> {
         };
         // With nothing left to repair, the budget is about to be paid out: nothing goes into it.
         if others > 0 {
-            let settled = deal.paid.0.saturating_add(deal.refunded.0);
-            let periods = u128::from(deal.term.0.saturating_sub(settled));
+            let left = deal.term.0.saturating_sub(deal.settled().0);
+            let periods = u128::from(left);
             let repair = Amount(deal.per_period.0.saturating_mul(periods)).min(rest);
             set.repair_budget = add(set.repair_budget, repair)?;
             rest = take(rest, repair, "a penalty")?;

@@ -60,6 +60,7 @@ impl<V: ReadView> Context<'_, V> {
             vesting: Vec::new(),
             since: self.height,
             next_sector: SectorNumber(0),
+            retiring: None,
             record: ProviderRecord::default(),
         })
     }
@@ -122,8 +123,36 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.put_provider(&provider)
     }
 
+    /// The provider leaves: its offer stands no longer. What it has promised binds it, so its sectors
+    /// end one by one as they come to hold nothing.
+    pub(super) fn retire(&mut self, sender: &Address, id: ProviderId) -> Result<(), Stop> {
+        let mut provider = self.by_owner(id, sender)?;
+        require(provider.retiring.is_none(), || Refusal::State {
+            what: format!("provider {id}"),
+            found: "retiring",
+            needed: "not retiring",
+        })?;
+        provider.retiring = Some(self.height);
+        self.ledger.put_provider(&provider)
+    }
+
+    /// Receipts of before a retirement are funded in time or never: afterwards nothing would answer
+    /// for them.
+    pub(super) fn require_fundable(&self, provider: &Provider) -> Result<(), Stop> {
+        let Some(retiring) = provider.retiring else {
+            return Ok(());
+        };
+        let last = schedule::last_funding(&self.rules.parameters, retiring);
+        require(self.height <= last, || Refusal::TooLate {
+            what: "the funding of a receipt of a provider that retires",
+            last,
+            height: self.height,
+        })
+    }
+
     /// What vests counts as collateral but cannot be withdrawn, and the least collateral stays:
-    /// it answers for receipts whose deals were never accepted.
+    /// it answers for receipts whose deals were never accepted. Once no receipt of a provider that
+    /// retires can be claimed any more, it is free too.
     pub(super) fn withdraw_collateral(
         &mut self,
         sender: &Address,
@@ -132,7 +161,14 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         require(amount != Amount::ZERO, || Refusal::Empty("the amount"))?;
         let mut provider = self.by_owner(id, sender)?;
-        let least = self.rules.parameters.economy.minimum_collateral;
+        let parameters = &self.rules.parameters;
+        let answered = provider
+            .retiring
+            .is_some_and(|since| self.height > schedule::past_worker_forgotten(parameters, since));
+        let least = match answered {
+            true => Amount::ZERO,
+            false => parameters.economy.minimum_collateral,
+        };
         let free = provider
             .free()?
             .min(provider.collateral.saturating_sub(least));

@@ -42,7 +42,7 @@ impl SectorStatus {
 
 impl Sector {
     /// The deals whose pieces lie in its groups, each once.
-    pub(super) fn deals(&self) -> BTreeSet<DealId> {
+    pub fn deals(&self) -> BTreeSet<DealId> {
         let placed = self.groups.iter().flat_map(|group| &group.subtrees);
         placed.map(|subtree| subtree.deal).collect()
     }
@@ -62,6 +62,11 @@ impl<V: ReadView> Context<'_, V> {
         let parameters = &self.rules.parameters;
         let id = commit.sector;
         let mut provider = self.by_worker(id.provider, sender)?;
+        require(provider.retiring.is_none(), || Refusal::State {
+            what: format!("provider {}", id.provider),
+            found: "retiring",
+            needed: "not retiring",
+        })?;
         require(parameters.classes.contains(&commit.class), || {
             let classes: Vec<_> = parameters
                 .classes
@@ -327,9 +332,14 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     pub(super) fn terminate_sector(&mut self, sender: &Address, id: SectorId) -> Result<(), Stop> {
-        self.by_worker(id.provider, sender)?;
+        let provider = self.by_worker(id.provider, sender)?;
         let sector = self.ledger.sector(id)?;
         match sector.status {
+            SectorStatus::Active { .. }
+                if provider.retiring.is_some() && self.holds_nothing(&sector)? =>
+            {
+                self.leave(sector)
+            }
             SectorStatus::Terminated { .. } => Err(sector.refuse_state("not terminated")),
             SectorStatus::PreCommitted { at } => {
                 let due = schedule::seal_due(&self.rules.parameters, at);
@@ -341,6 +351,38 @@ impl<V: ReadView> Context<'_, V> {
                 self.end_sector(sector, "its sector was given up")
             }
         }
+    }
+
+    /// Whether nobody can have a claim to what lies in the sector: no deal of it runs or answers for
+    /// anything, and none is being embedded.
+    fn holds_nothing(&self, sector: &Sector) -> Result<bool, Stop> {
+        for id in sector.deals() {
+            let deal = self.ledger.deal(&id)?;
+            if deal.status.is_held() || deal.locked != Amount::ZERO {
+                return Ok(false);
+            }
+        }
+        Ok(sector.embed.is_none())
+    }
+
+    /// A sector of a provider that retires ends, and costs nothing: it met its last deadline, holds
+    /// nothing, and the next challenge of it is not known to anybody.
+    fn leave(&mut self, sector: Sector) -> Result<(), Stop> {
+        let mut sector = self.caught_up(sector)?;
+        if !matches!(sector.status, SectorStatus::Active { .. }) {
+            return Err(sector.refuse_state("active"));
+        }
+        self.require_before_window("leaving before this deadline", &sector)?;
+        self.unschedule_deadline(&sector);
+        self.change_capacity(&sector, |bytes, sector| bytes.checked_sub(sector))?;
+        let mut provider = self.ledger.provider(sector.id.provider)?;
+        provider.unlock(sector.locked)?;
+        self.ledger.put_provider(&provider)?;
+        sector.locked = Amount::ZERO;
+        sector.groups.clear();
+        sector.window = None;
+        sector.status = SectorStatus::Terminated { at: self.height };
+        self.ledger.put_sector(&sector)
     }
 
     /// A pre-commit without a proof: its deposit burns, the rest is free again.

@@ -173,7 +173,7 @@ impl<V: ReadView> Context<'_, V> {
                 self.ledger.credit(&deal.owner, price)?;
                 deal.refunded.0 = deal.refunded.0.saturating_add(1);
             }
-            if deal.paid.0.saturating_add(deal.refunded.0) >= deal.term.0 {
+            if deal.settled() >= deal.term {
                 self.finish_deal(&id, deal, DealStatus::Expired)?;
             } else {
                 self.ledger.put_deal(&id, &deal)?;

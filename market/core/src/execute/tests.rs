@@ -17,5 +17,7 @@ mod embed;
 mod opening;
 mod promise;
 mod random;
+mod renewal;
+mod retirement;
 mod sector;
 mod world;

@@ -15,7 +15,7 @@ use holdfast_market_core::message::{
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::query;
 use holdfast_market_core::quote;
-use holdfast_market_core::receipt::Tier;
+use holdfast_market_core::receipt::{SignedReceipt, Tier};
 use holdfast_market_core::state::{Deal, Provider, Sector};
 use holdfast_market_core::units::{
     Amount, Blocks, ByteCount, DealId, Height, MessageId, Periods, ProviderId, SectorId,
@@ -25,7 +25,7 @@ use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::params::ensure;
 use holdfast_proofs::sector::SectorClass;
 use holdfast_wire::network::NetworkFolder;
-use holdfast_wire::protocol::{PutShard, ShardOffer};
+use holdfast_wire::protocol::{PutShard, Refusal, ShardOffer};
 use holdfast_wire::quic;
 use rand::SeedableRng;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,7 @@ pub struct World {
     folder: TempDir,
     node: Option<Node>,
     pub sectors: u32,
+    pub retire: bool,
     pub price: Amount,
 }
 
@@ -125,6 +126,7 @@ impl World {
             folder,
             node: None,
             sectors,
+            retire: false,
             price: Amount::hold(1),
         }
     }
@@ -137,6 +139,7 @@ impl World {
             goal: Goal {
                 class: CLASS,
                 sectors: self.sectors,
+                retire: self.retire,
             },
             price: self.price,
             read_price: Amount::ZERO,
@@ -279,34 +282,10 @@ impl World {
 
     /// Gives the node both shards of a new pack; answers the deal set on the receipts' terms.
     pub async fn put(&mut self, nonce: u64) -> DealSetProposal {
-        let content: Vec<u8> = (0..LENGTH as u64).map(|i| (i * nonce) as u8).collect();
-        let root = ShardRoot(*blake3::hash(&content).as_bytes());
-        let length = ByteCount(LENGTH as u64);
-        let pack = PackHeader {
-            owner: address(&client()),
-            nonce,
-            k: 1,
-            n: 2,
-            length,
-            shard_roots: vec![root, root],
-            shard_length: length,
-        };
+        let (pack, content) = Self::pack(nonce);
         let mut terms = Vec::new();
         for shard in 0..2 {
-            let put = PutShard {
-                header: pack.clone(),
-                shard: ShardIndex(shard),
-                offer: ShardOffer {
-                    tier: Tier::Hot,
-                    price: self.price,
-                    term: Periods(4),
-                },
-            };
-            let (line, pieces) = tokio::sync::mpsc::channel(1);
-            line.send(Bytes::from(content.clone())).await.unwrap();
-            drop(line);
-            let body = quic::Body::from_channel(pieces, length);
-            let receipt = self.node().service.put_shard(&put, body).await.unwrap();
+            let receipt = self.put_shard(&pack, &content, shard).await.unwrap();
             terms.push(ShardTerms {
                 provider: receipt.receipt.provider,
                 tier: receipt.receipt.tier,
@@ -321,6 +300,54 @@ impl World {
             repair_threshold: 1,
             repair_budget: Amount(1_000),
         }
+    }
+
+    /// A pack of two equal shards, and the bytes of each.
+    fn pack(nonce: u64) -> (PackHeader, Vec<u8>) {
+        let content: Vec<u8> = (0..LENGTH as u64).map(|i| (i * nonce) as u8).collect();
+        let root = ShardRoot(*blake3::hash(&content).as_bytes());
+        let length = ByteCount(LENGTH as u64);
+        let header = PackHeader {
+            owner: address(&client()),
+            nonce,
+            k: 1,
+            n: 2,
+            length,
+            shard_roots: vec![root, root],
+            shard_length: length,
+        };
+        (header, content)
+    }
+
+    async fn put_shard(
+        &mut self,
+        pack: &PackHeader,
+        content: &[u8],
+        shard: u8,
+    ) -> Result<SignedReceipt, Refusal> {
+        let put = PutShard {
+            header: pack.clone(),
+            shard: ShardIndex(shard),
+            offer: ShardOffer {
+                tier: Tier::Hot,
+                price: self.price,
+                term: Periods(4),
+            },
+        };
+        let (line, pieces) = tokio::sync::mpsc::channel(1);
+        line.send(Bytes::from(content.to_vec())).await.unwrap();
+        drop(line);
+        let body = quic::Body::from_channel(pieces, pack.shard_length);
+        self.node().service.put_shard(&put, body).await
+    }
+
+    /// Why the node does not take a shard of a new pack.
+    pub async fn refuses_a_shard(&mut self, nonce: u64) -> String {
+        let (pack, content) = Self::pack(nonce);
+        self.put_shard(&pack, &content, 0)
+            .await
+            .unwrap_err()
+            .sentence
     }
 
     /// Two deals on the ledger whose shards the node has.

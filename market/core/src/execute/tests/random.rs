@@ -11,7 +11,7 @@ use crate::message::{
 };
 use crate::slice;
 use crate::state::SectorStatus;
-use crate::units::{Amount, Deadline, Height, PackId, Period, ProviderId, SectorNumber};
+use crate::units::{Amount, Deadline, Height, PackId, Period, Periods, ProviderId, SectorNumber};
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::piece::{PieceShape, QuadOpening};
 use holdfast_proofs::proof::ProofBytes;
@@ -37,7 +37,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     // Account 0 runs the provider and account 1 owns the deals, so they act most.
     let who = prop_oneof![4 => Just(0usize), 2 => Just(1usize), 1 => 0..ACCOUNTS];
     let event =
-        (who, 0u8..43, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
+        (who, 0u8..45, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
             Event {
                 who,
                 kind,
@@ -202,6 +202,12 @@ impl Random {
                     voucher: SignedVoucher::new(network, &key(payer), voucher).unwrap(),
                 }
             }
+            43 => Body::RenewDealSet {
+                pack: self.pack(a),
+                periods: Periods(b % 6),
+                least: (amount.0 % 3) as u8,
+            },
+            44 if b % 3 == 0 => Body::Retire { provider },
             _ => return None,
         })
     }
