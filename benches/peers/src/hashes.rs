@@ -6,7 +6,7 @@ use ff::Field;
 use generic_array::typenum::U8;
 use holdfast_proofs::node::Node;
 use holdfast_proofs::poseidon2::hash8_nodes;
-use holdfast_proofs::poseidon2::lanes::{Row, hash8_lanes, kernel};
+use holdfast_proofs::poseidon2::lanes::{Row, hash8_lanes, kernel, scalar_kernel};
 use neptune::Poseidon;
 use neptune::poseidon::PoseidonConstants;
 use std::array::from_fn;
@@ -39,10 +39,10 @@ pub fn measure(figures: &mut Figures) {
     }
 
     let ours = format!("Poseidon2, {}, a hash of the eight", kernel());
-    let scalar = "Poseidon2, scalar, one at a time";
+    let scalar = format!("Poseidon2, {}, one at a time", scalar_kernel());
     let theirs = "Poseidon of neptune 13, arity 8 over blstrs, one at a time";
     figures.row("hash8_us", lanes, "us", &ours);
-    figures.row("hash8_scalar_us", single, "us", scalar);
+    figures.row("hash8_scalar_us", single, "us", &scalar);
     figures.row("neptune8_us", neptune, "us", theirs);
     let against = |ours: &str| format!("{ours}, against {theirs}");
     figures.ratio("hash8_vs_neptune8", lanes, neptune, &against(&ours));
@@ -50,6 +50,6 @@ pub fn measure(figures: &mut Figures) {
         "hash8_scalar_vs_neptune8",
         single,
         neptune,
-        &against(scalar),
+        &against(&scalar),
     );
 }

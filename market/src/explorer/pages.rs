@@ -403,6 +403,7 @@ pub async fn provider(State(shared): State<Shared>, Path(id): Path<String>) -> R
                 ("Locked of it", show::amount(one.locked)),
                 ("Rewards that vest", show::amount(vesting.unwrap_or(Amount::ZERO))),
                 ("Since block", show::block(one.since)),
+                ("Leaving since", one.retiring.map_or_else(|| show::text("not leaving"), show::block)),
             ]))
             h2 { "Record" }
             (show::tiles(&[
