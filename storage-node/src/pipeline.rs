@@ -158,8 +158,8 @@ impl Pipeline {
             }
         };
         if let Some(provider) = &view.provider {
-            let leaving = provider.retiring.is_some();
-            self.shared.leaving.store(leaving, Ordering::Relaxed);
+            let leaving = self.goal.retire || provider.retiring.is_some();
+            self.shared.leaving.store(leaving, Ordering::SeqCst);
             self.provider.send_if_modified(|own| {
                 let known = *own == Some(provider.id);
                 *own = Some(provider.id);
@@ -173,7 +173,7 @@ impl Pipeline {
         self.note("account", done);
         if view.provider.is_some() {
             let done = self.keep_shards(&view).await;
-            self.note("shards", done);
+            let counted = self.note("shards", done);
             let done = self.embed_all(&view).await;
             self.note("embeds", done);
             let done = self.accept_deals(&view).await;
@@ -187,8 +187,11 @@ impl Pipeline {
             self.note("healing", done);
             let done = self.keep_sectors(&view).await;
             self.note("sectors", done);
-            let done = self.leave(&view).await;
-            self.note("leaving", done);
+            // Only where it is known what room is promised.
+            if counted {
+                let done = self.leave(&view).await;
+                self.note("leaving", done);
+            }
         }
         let done = self.publish(&view);
         self.note("report", done);

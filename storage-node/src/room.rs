@@ -166,6 +166,11 @@ impl Room {
         }
     }
 
+    /// Whether room is set aside for something that is not embedded: promised, or still coming.
+    pub fn is_promised(&self) -> bool {
+        !self.lock().promises.is_empty()
+    }
+
     /// Bytes of client data that can still be promised.
     pub fn free(&self) -> ByteCount {
         let inner = self.lock();

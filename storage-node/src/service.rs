@@ -141,15 +141,22 @@ impl Service {
         status
     }
 
+    /// Refuses what would be a new promise of a node that is leaving.
+    fn stays(&self) -> Result<(), Refusal> {
+        match self.shared.leaving.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(Refusal::new(
+                RefusalCode::Terms,
+                "this node is leaving the network and takes no new shards; choose another provider",
+            )),
+        }
+    }
+
     /// The provider's number and the ledger's height, where the node is ready to promise.
     fn standing(&self) -> Result<(ProviderId, Height), Refusal> {
         let provider = *self.shared.provider.borrow();
         let height = self.shared.status.borrow().height;
         match provider {
-            Some(_) if self.shared.leaving.load(Ordering::Relaxed) => Err(Refusal::new(
-                RefusalCode::Terms,
-                "this node is leaving the network and takes no new shards; choose another provider",
-            )),
             Some(provider) if height > Height(0) => Ok((provider, height)),
             _ => Err(Refusal::new(
                 RefusalCode::Busy,

@@ -377,6 +377,7 @@ impl<V: ReadView> Context<'_, V> {
                 self.declare_fault(sender, *provider, sectors)
             }
             Body::Recover { provider, sectors } => self.recover(sender, *provider, sectors),
+            Body::EndSector { sector } => self.end_empty_sector(sender, *sector),
             Body::TerminateSector { sector } => self.terminate_sector(sender, *sector),
             Body::ClaimBrokenPromise { receipt } => self.claim_broken_promise(sender, receipt),
             Body::DemandOpening { deal, quad } => self.demand_opening(sender, deal, *quad),

@@ -308,6 +308,11 @@ pub enum Body {
         /// Which.
         sectors: Vec<SectorNumber>,
     },
+    /// Ends a sector of a provider that retires, which holds nothing: at no cost, or not at all.
+    EndSector {
+        /// Which.
+        sector: SectorId,
+    },
     /// Gives up a sector.
     TerminateSector {
         /// Which.

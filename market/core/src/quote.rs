@@ -141,12 +141,16 @@ pub fn work(body: &Body) -> usize {
         Body::ProveSeal { proofs, .. } | Body::ProveEmbed { proofs, .. } => (proofs.len(), 1),
         Body::ProveSpacetime { proofs, .. } => (proofs.len(), proofs.len()),
         Body::DeclareFault { sectors, .. } | Body::Recover { sectors, .. } => (0, sectors.len()),
-        Body::CommitEmbed(_) | Body::CommitReplica(_) | Body::TerminateSector { .. } => (0, 1),
+        Body::CommitEmbed(_)
+        | Body::CommitReplica(_)
+        | Body::EndSector { .. }
+        | Body::TerminateSector { .. } => (0, 1),
+        // A deal set with all its deals and their providers.
+        Body::RenewDealSet { .. } => (0, 1),
         Body::Transfer { .. }
         | Body::PublishName { .. }
         | Body::ProposeDealSet(_)
         | Body::CancelDealSet { .. }
-        | Body::RenewDealSet { .. }
         | Body::RegisterProvider { .. }
         | Body::UpdateProvider { .. }
         | Body::AddCollateral { .. }

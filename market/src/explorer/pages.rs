@@ -286,8 +286,11 @@ fn describe(ledger: &Ledger, body: &Body) -> Markup {
         },
         Body::CancelDealSet { pack } => html! { "cancels what is open of " (show::pack(pack)) },
         Body::RenewDealSet { pack, periods, .. } => html! {
-            "keeps " (show::pack(pack)) " for " (show::count(usize::try_from(periods.0).unwrap_or(usize::MAX), "period")) " more"
+            "keeps " (show::pack(pack)) " for " (show::count(usize::try_from(periods.0).unwrap_or(usize::MAX), "period")) " from here"
         },
+        Body::EndSector { sector } => {
+            html! { "ends " (sector_link(*sector)) ", which holds nothing" }
+        }
         Body::Retire { provider } => html! { "retires " (show::provider(*provider)) },
         Body::OpenChannel { provider, deposit } => html! {
             "puts " (deposit.to_string()) " into a channel to " (show::provider(*provider))

@@ -4,6 +4,7 @@ use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
+use holdfast_market_core::state::{Sector, SectorStatus};
 use holdfast_market_core::units::{Address, Amount};
 
 /// The worker is refilled when it can pay fewer than so many large messages …
@@ -27,6 +28,12 @@ impl Pipeline {
         let fee = quote::fee_of_size(&self.shared.parameters.economy, LARGE_MESSAGE);
         let reserve = Amount(fee.0.saturating_mul(FULL));
         let Some(provider) = &view.provider else {
+            if self.goal.retire {
+                return Err(NodeError::State(
+                    "this node is to leave the network and is not registered on it; run it without --retire"
+                        .into(),
+                ));
+            }
             let wanted = Amount(needed.0.saturating_add(reserve.0));
             if view.owner.balance < wanted {
                 return Err(NodeError::State(format!(
@@ -44,8 +51,7 @@ impl Pipeline {
                 .await?;
             return Ok(());
         };
-        let retiring = provider.retiring.is_some();
-        if !retiring && (provider.worker != worker || provider.offer != self.offer) {
+        if provider.worker != worker || provider.offer != self.offer {
             let body = Body::UpdateProvider {
                 provider: provider.id,
                 worker,
@@ -69,7 +75,9 @@ impl Pipeline {
         let missing = needed.saturating_sub(provider.collateral);
         // Fines nibble at the collateral; a gap is filled before it keeps a sector from its embed.
         let economy = &self.shared.parameters.economy;
-        if !retiring && missing >= economy.embed_deposit && view.owner.balance > missing {
+        let ended = |sector: &Sector| matches!(sector.status, SectorStatus::Terminated { .. });
+        let gone = provider.retiring.is_some() && view.sectors.values().all(ended);
+        if !gone && missing >= economy.embed_deposit && view.owner.balance > missing {
             let body = Body::AddCollateral {
                 provider: provider.id,
                 amount: missing,

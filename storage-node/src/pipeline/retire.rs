@@ -8,6 +8,7 @@ use holdfast_market_core::quote;
 use holdfast_market_core::schedule;
 use holdfast_market_core::state::{Provider, Sector, SectorStatus};
 use holdfast_market_core::units::{Amount, Blocks, Height};
+use holdfast_wire::ledger::ProviderDeal;
 
 /// A message is in a block so soon, nearly always.
 const INCLUSION: Blocks = Blocks(2);
@@ -28,22 +29,18 @@ impl Pipeline {
             }
             return Ok(());
         };
-        // What was signed for may still be funded, and what is funded still has to be embedded.
-        let records = self.shared.journal.shards()?;
-        let waits = |id| {
-            let deal = view.deals.get(&id);
-            deal.is_none_or(|deal| view.is_living(id) && deal.deal.sector.is_none())
-        };
-        if records.iter().any(|(id, _)| waits(*id)) {
+        // What is signed for may still be funded, and what is funded still has to be embedded.
+        let waits = |deal: &ProviderDeal| view.is_living(deal.id) && deal.deal.sector.is_none();
+        if self.shared.room.is_promised() || view.deals.values().any(waits) {
             return Ok(());
         }
         let mut done = Ok(());
         for sector in view.sectors.values() {
-            if self.may_leave(view, sector) {
+            if let Some(last) = self.may_leave(view, sector) {
                 let purpose = format!("leave/{}", sector.id.number);
-                let body = Body::TerminateSector { sector: sector.id };
+                let body = Body::EndSector { sector: sector.id };
                 let sent = self
-                    .post(view.height, Signer::Worker, &purpose, body, None)
+                    .post(view.height, Signer::Worker, &purpose, body, Some(last))
                     .await;
                 done = done.and(sent.map(|_| ()));
             }
@@ -52,17 +49,22 @@ impl Pipeline {
         self.withdraw(view, provider, since).await
     }
 
-    /// Whether the sector holds nothing, and the next challenge of it is not known yet.
-    fn may_leave(&self, view: &View, sector: &Sector) -> bool {
+    /// The last height at which a sector that holds nothing may leave.
+    fn may_leave(&self, view: &View, sector: &Sector) -> Option<Height> {
         let parameters = &self.shared.parameters;
         let window = schedule::window(parameters, sector.next, sector.deadline);
-        let in_time = view.height.after(INCLUSION) <= schedule::last_choice(parameters, window);
+        let last = schedule::last_choice(parameters, window);
+        let in_time = view.height.after(INCLUSION) <= last;
         let claimed = sector.deals().into_iter().any(|id| {
             let deal = view.deals.get(&id);
             view.is_living(id) || deal.is_some_and(|deal| deal.deal.locked != Amount::ZERO)
         });
+        let filled = |deal: &ProviderDeal| {
+            view.is_living(deal.id) && deal.deal.sector == Some(sector.id.number)
+        };
+        let claimed = claimed || view.deals.values().any(filled);
         let active = matches!(sector.status, SectorStatus::Active { .. });
-        active && sector.embed.is_none() && in_time && !claimed
+        (active && sector.embed.is_none() && in_time && !claimed).then_some(last)
     }
 
     /// Takes the collateral home once no sector is left and nothing can be claimed any more.

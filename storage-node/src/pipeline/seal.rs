@@ -80,10 +80,8 @@ impl Pipeline {
                 },
             }
         }
-        if provider.retiring.is_none()
-            && living < self.goal.sectors
-            && unsealed < self.work.places(Lane::Seal)
-        {
+        let stays = !self.goal.retire && provider.retiring.is_none();
+        if stays && living < self.goal.sectors && unsealed < self.work.places(Lane::Seal) {
             done = done.and(self.begin_sector(view, provider, highest).await);
         }
         done

@@ -43,6 +43,7 @@ impl Service {
         if let Some(receipt) = self.receipt_of(deal, put)? {
             return Ok(receipt);
         }
+        self.stays()?;
         let turns = &self.turns.transfers;
         let turn = turns.take(body.pace(), 1, TURN_TIME).await;
         let turn = turn.ok_or_else(|| {
@@ -59,6 +60,8 @@ impl Service {
             };
             Refusal::new(code, error.to_string())
         })?;
+        // A node that leaves ends no sector while room of it is set aside, and sets none aside after.
+        self.stays()?;
         // Between the first look and the reservation the same shard may have come to its end.
         if let Some(receipt) = self.receipt_of(deal, put)? {
             return Ok(receipt);

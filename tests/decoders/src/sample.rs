@@ -212,6 +212,9 @@ pub(crate) fn bodies() -> Vec<Body> {
         Body::Retire {
             provider: ProviderId(3),
         },
+        Body::EndSector {
+            sector: sector_id(),
+        },
         Body::RegisterProvider {
             worker: address(3),
             offer: offer(),

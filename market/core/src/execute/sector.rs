@@ -332,14 +332,9 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     pub(super) fn terminate_sector(&mut self, sender: &Address, id: SectorId) -> Result<(), Stop> {
-        let provider = self.by_worker(id.provider, sender)?;
+        self.by_worker(id.provider, sender)?;
         let sector = self.ledger.sector(id)?;
         match sector.status {
-            SectorStatus::Active { .. }
-                if provider.retiring.is_some() && self.holds_nothing(&sector)? =>
-            {
-                self.leave(sector)
-            }
             SectorStatus::Terminated { .. } => Err(sector.refuse_state("not terminated")),
             SectorStatus::PreCommitted { at } => {
                 let due = schedule::seal_due(&self.rules.parameters, at);
@@ -353,29 +348,39 @@ impl<V: ReadView> Context<'_, V> {
         }
     }
 
-    /// Whether nobody can have a claim to what lies in the sector: no deal of it runs or answers for
-    /// anything, and none is being embedded.
-    fn holds_nothing(&self, sector: &Sector) -> Result<bool, Stop> {
-        for id in sector.deals() {
-            let deal = self.ledger.deal(&id)?;
-            if deal.status.is_held() || deal.locked != Amount::ZERO {
-                return Ok(false);
-            }
+    /// A sector of a provider that retires ends, and costs nothing: it has missed no deadline, the next
+    /// challenge of it is not known to anybody, and nobody can have a claim to what lies in it: no
+    /// deal of it runs or answers for anything, and none is being embedded.
+    pub(super) fn end_empty_sector(&mut self, sender: &Address, id: SectorId) -> Result<(), Stop> {
+        let provider = self.by_worker(id.provider, sender)?;
+        require(provider.retiring.is_some(), || Refusal::State {
+            what: format!("provider {}", id.provider),
+            found: "not retiring",
+            needed: "retiring",
+        })?;
+        let sector = self.ledger.sector(id)?;
+        if !matches!(sector.status, SectorStatus::Active { .. }) {
+            return Err(sector.refuse_state("active"));
         }
-        Ok(sector.embed.is_none())
-    }
-
-    /// A sector of a provider that retires ends, and costs nothing: it met its last deadline, holds
-    /// nothing, and the next challenge of it is not known to anybody.
-    fn leave(&mut self, sector: Sector) -> Result<(), Stop> {
         let mut sector = self.caught_up(sector)?;
         if !matches!(sector.status, SectorStatus::Active { .. }) {
             return Err(sector.refuse_state("active"));
         }
         self.require_before_window("leaving before this deadline", &sector)?;
+        let holding = || Refusal::State {
+            what: format!("sector {id}"),
+            found: "holding what somebody may have a claim to",
+            needed: "no embed under way, and no deal that runs or still answers for something",
+        };
+        require(sector.embed.is_none(), holding)?;
+        for deal in sector.deals() {
+            let deal = self.ledger.deal(&deal)?;
+            let over = !deal.status.is_held() && deal.locked == Amount::ZERO;
+            require(over, holding)?;
+        }
         self.unschedule_deadline(&sector);
         self.change_capacity(&sector, |bytes, sector| bytes.checked_sub(sector))?;
-        let mut provider = self.ledger.provider(sector.id.provider)?;
+        let mut provider = self.ledger.provider(id.provider)?;
         provider.unlock(sector.locked)?;
         self.ledger.put_provider(&provider)?;
         sector.locked = Amount::ZERO;

@@ -208,6 +208,7 @@ impl Random {
                 least: (amount.0 % 3) as u8,
             },
             44 if b % 3 == 0 => Body::Retire { provider },
+            44 => Body::EndSector { sector },
             _ => return None,
         })
     }

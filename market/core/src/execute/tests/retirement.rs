@@ -10,8 +10,8 @@ const RETIRE: Body = Body::Retire {
     provider: ProviderId(0),
 };
 
-fn terminate() -> Body {
-    Body::TerminateSector {
+fn end() -> Body {
+    Body::EndSector {
         sector: sector_id(0),
     }
 }
@@ -56,7 +56,7 @@ fn an_empty_sector_of_a_provider_that_retires_ends_and_costs_nothing() {
     world.prove_and_close(0);
     let before = world.provider();
     assert_ne!(before.locked, Amount::ZERO);
-    world.done(0, terminate());
+    world.done(0, end());
     let provider = world.provider();
     assert_eq!(provider.locked, Amount::ZERO);
     assert_eq!(provider.collateral, before.collateral);
@@ -73,11 +73,7 @@ fn a_sector_that_does_not_hold_what_it_proved_cannot_leave_for_nothing() {
     let mut world = World::with_sector();
     world.done(0, RETIRE);
     world.close(0);
-    // Missed: giving it up costs what faulting out costs.
-    let before = world.provider().collateral;
-    let locked = world.sector(0).locked;
-    world.done(0, terminate());
-    assert_eq!(world.provider().collateral.0, before.0 - locked.0);
+    world.refused(0, end(), "is faulty; this needs active");
     // Nor may one leave that knows its challenge.
     let mut world = World::with_sector();
     world.done(0, RETIRE);
@@ -85,9 +81,9 @@ fn a_sector_that_does_not_hold_what_it_proved_cannot_leave_for_nothing() {
     let sector = world.sector(0);
     let window = schedule::window(&world.rules.parameters, sector.next, sector.deadline);
     world.advance_to(schedule::last_choice(&world.rules.parameters, window));
-    world.refused(0, terminate(), "leaving before this deadline");
+    world.refused(0, end(), "leaving before this deadline");
     world.prove_and_close(0);
-    world.done(0, terminate());
+    world.done(0, end());
 }
 
 #[test]
@@ -100,34 +96,30 @@ fn deals_run_to_their_end_before_their_sector_leaves() {
     // The deal is over, and what answers for it is locked until the dispute window is.
     let deal = world.deal(&deal_id(pack, 0));
     assert_ne!(deal.locked, Amount::ZERO);
+    world.refused(0, end(), "holding what somebody may have a claim to");
     while world.deal(&deal_id(pack, 1)).locked != Amount::ZERO {
         world.prove_and_close(0);
     }
     let before = world.provider().collateral;
-    world.done(0, terminate());
+    world.done(0, end());
     assert_eq!(world.provider().collateral, before);
     assert_eq!(world.provider().locked, Amount::ZERO);
 }
 
 #[test]
-fn a_sector_with_a_running_deal_or_an_embed_under_way_burns_what_is_locked_for_it() {
-    let (mut world, pack) = World::embedded();
+fn a_sector_with_a_running_deal_or_an_embed_under_way_does_not_leave() {
+    let (mut world, _) = World::embedded();
     world.done(0, RETIRE);
-    let before = world.provider().collateral;
-    world.done(0, terminate());
-    assert!(world.provider().collateral < before);
-    assert!(matches!(
-        world.deal(&deal_id(pack, 0)).status,
-        DealStatus::Failed { .. }
-    ));
+    world.prove_and_close(0);
+    world.refused(0, end(), "holding what somebody may have a claim to");
     let mut world = World::with_sector();
+    world.refused(0, end(), "is not retiring");
     let pack = world.accepted(1);
     let layout = world.layout(group(5), &[deal_id(pack, 0)]);
     world.done(0, world.commit_embed(vec![layout]));
     world.done(0, RETIRE);
-    let before = world.provider().collateral;
-    world.done(0, terminate());
-    assert!(world.provider().collateral < before);
+    world.refused(0, end(), "holding what somebody may have a claim to");
+    world.refused(1, end(), "only the worker");
 }
 
 /// The example of `docs/ECONOMY.md`.
