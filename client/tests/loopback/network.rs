@@ -234,6 +234,7 @@ impl Node {
     pub async fn retire(&self) {
         let provider = self.provider;
         self.sender.send(Body::Retire { provider }).await.unwrap();
+        self.shared.leaving.store(true, Ordering::SeqCst);
     }
 
     async fn as_worker(&self, body: Body) {

@@ -37,6 +37,10 @@ async fn what_is_read_is_paid_by_vouchers_and_the_rest_of_the_deposit_comes_back
     (options.terms.data_shards, options.terms.total_shards) = (1, 3);
     let stored = put(&session, &source, &options).await.unwrap();
     let before = session.ledger().account(session.address()).await.unwrap();
+    // Who leaves keeps what it has, and serves it.
+    for node in &network.nodes {
+        node.retire().await;
+    }
 
     let got = get(&session, "film", &network.path("back")).await.unwrap();
     assert_same(&source, &got.path);
