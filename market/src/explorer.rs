@@ -2,6 +2,7 @@
 //! scroll in their own box, so that a page reads at 390 pixels.
 
 mod chart;
+mod message;
 mod pages;
 mod show;
 

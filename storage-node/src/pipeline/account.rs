@@ -4,7 +4,6 @@ use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
-use holdfast_market_core::state::{Sector, SectorStatus};
 use holdfast_market_core::units::{Address, Amount};
 
 /// The worker is refilled when it can pay fewer than so many large messages …
@@ -75,9 +74,8 @@ impl Pipeline {
         let missing = needed.saturating_sub(provider.collateral);
         // Fines nibble at the collateral; a gap is filled before it keeps a sector from its embed.
         let economy = &self.shared.parameters.economy;
-        let ended = |sector: &Sector| matches!(sector.status, SectorStatus::Terminated { .. });
-        let gone = provider.retiring.is_some() && view.sectors.values().all(ended);
-        if !gone && missing >= economy.embed_deposit && view.owner.balance > missing {
+        let short = missing >= economy.embed_deposit && !view.has_left();
+        if short && view.owner.balance > missing {
             let body = Body::AddCollateral {
                 provider: provider.id,
                 amount: missing,

@@ -55,14 +55,12 @@ impl Pipeline {
         let window = schedule::window(parameters, sector.next, sector.deadline);
         let last = schedule::last_choice(parameters, window);
         let in_time = view.height.after(INCLUSION) <= last;
-        let claimed = sector.deals().into_iter().any(|id| {
-            let deal = view.deals.get(&id);
-            view.is_living(id) || deal.is_some_and(|deal| deal.deal.locked != Amount::ZERO)
+        // By its layouts and by the deals: the two are not read at one moment.
+        let placed = sector.deals();
+        let claimed = view.deals.values().any(|deal| {
+            let here = placed.contains(&deal.id) || deal.deal.sector == Some(sector.id.number);
+            here && (view.is_living(deal.id) || deal.deal.locked != Amount::ZERO)
         });
-        let filled = |deal: &ProviderDeal| {
-            view.is_living(deal.id) && deal.deal.sector == Some(sector.id.number)
-        };
-        let claimed = claimed || view.deals.values().any(filled);
         let active = matches!(sector.status, SectorStatus::Active { .. });
         (active && sector.embed.is_none() && in_time && !claimed).then_some(last)
     }
@@ -75,12 +73,11 @@ impl Pipeline {
         since: Height,
     ) -> Result<(), NodeError> {
         let parameters = &self.shared.parameters;
-        let over = |sector: &Sector| matches!(sector.status, SectorStatus::Terminated { .. });
         let free = quote::free_collateral(provider)
             .map_err(|error| NodeError::State(error.to_string()))?
             .min(provider.collateral);
         if free == Amount::ZERO
-            || !view.sectors.values().all(over)
+            || !view.has_left()
             || view.height <= schedule::past_worker_forgotten(parameters, since)
         {
             return Ok(());

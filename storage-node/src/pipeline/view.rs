@@ -3,7 +3,7 @@
 use super::Pipeline;
 use crate::error::NodeError;
 use crate::outbox::ledger;
-use holdfast_market_core::state::{DealStatus, Provider, Sector};
+use holdfast_market_core::state::{DealStatus, Provider, Sector, SectorStatus};
 use holdfast_market_core::units::{Address, DealId, Height, SectorNumber};
 use holdfast_wire::ledger::{AccountView, ProviderDeal};
 use std::collections::BTreeMap;
@@ -34,6 +34,14 @@ impl View {
                 DealStatus::Proposed | DealStatus::Accepted | DealStatus::Proven { .. }
             )
         })
+    }
+
+    /// Whether the node is leaving and has no sector any more.
+    pub fn has_left(&self) -> bool {
+        let over = |sector: &Sector| matches!(sector.status, SectorStatus::Terminated { .. });
+        let provider = self.provider.as_ref();
+        provider.is_some_and(|provider| provider.retiring.is_some())
+            && self.sectors.values().all(over)
     }
 
     /// The sectors' layouts as they are or are about to be: an embed's groups stand for the old

@@ -359,10 +359,7 @@ impl<V: ReadView> Context<'_, V> {
             needed: "retiring",
         })?;
         let sector = self.ledger.sector(id)?;
-        if !matches!(sector.status, SectorStatus::Active { .. }) {
-            return Err(sector.refuse_state("active"));
-        }
-        let mut sector = self.caught_up(sector)?;
+        let sector = self.caught_up(sector)?;
         if !matches!(sector.status, SectorStatus::Active { .. }) {
             return Err(sector.refuse_state("active"));
         }
@@ -383,6 +380,11 @@ impl<V: ReadView> Context<'_, V> {
         let mut provider = self.ledger.provider(id.provider)?;
         provider.unlock(sector.locked)?;
         self.ledger.put_provider(&provider)?;
+        self.put_terminated(sector)
+    }
+
+    /// The sector is gone; what was locked for it is free or burnt by now.
+    fn put_terminated(&mut self, mut sector: Sector) -> Result<(), Stop> {
         sector.locked = Amount::ZERO;
         sector.groups.clear();
         sector.window = None;
@@ -391,7 +393,7 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     /// A pre-commit without a proof: its deposit burns, the rest is free again.
-    pub(super) fn abandon_seal(&mut self, mut sector: Sector) -> Result<(), Stop> {
+    pub(super) fn abandon_seal(&mut self, sector: Sector) -> Result<(), Stop> {
         let collateral = quote::sector_collateral(&self.rules.parameters.economy, sector.class)?;
         let deposit = sector.locked.saturating_sub(collateral);
         let mut provider = self.ledger.provider(sector.id.provider)?;
@@ -399,9 +401,7 @@ impl<V: ReadView> Context<'_, V> {
         provider.unlock(take(sector.locked, deposit, "a sector's collateral")?)?;
         self.ledger.put_provider(&provider)?;
         self.ledger.burn(deposit)?;
-        sector.locked = Amount::ZERO;
-        sector.status = SectorStatus::Terminated { at: self.height };
-        self.ledger.put_sector(&sector)
+        self.put_terminated(sector)
     }
 
     /// A proven sector ends, given up or faulted out: all that is locked for it burns, and its
@@ -421,11 +421,7 @@ impl<V: ReadView> Context<'_, V> {
                 self.fail_deal(&id, deal, why, None)?;
             }
         }
-        sector.locked = Amount::ZERO;
-        sector.groups.clear();
-        sector.window = None;
-        sector.status = SectorStatus::Terminated { at: self.height };
-        self.ledger.put_sector(&sector)
+        self.put_terminated(sector)
     }
 
     /// The sector once the deadlines that no block's end had room for are closed. The room for that

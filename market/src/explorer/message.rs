@@ -1,0 +1,102 @@
+//! What messages ask, in words.
+
+use super::show;
+use crate::ledger::Ledger;
+use holdfast_market_core::message::Body;
+use holdfast_market_core::units::{DealId, SectorId};
+use maud::{Markup, html};
+
+/// What a message asks, in words.
+pub fn describe(ledger: &Ledger, body: &Body) -> Markup {
+    match body {
+        Body::Transfer { to, amount } => {
+            html! { "gives " (amount.to_string()) " to " (show::account(ledger, to)) }
+        }
+        Body::PublishName { label, version, .. } => {
+            html! { "publishes the name " code { (label) } ", version " (version) }
+        }
+        Body::ProposeDealSet(proposal) => html! {
+            "proposes deals for a pack of " (show::bytes(proposal.pack.length.0.into()))
+            ", " (proposal.pack.k) " of " (proposal.pack.n)
+        },
+        Body::CancelDealSet { pack } => html! { "cancels what is open of " (show::pack(pack)) },
+        Body::RenewDealSet { pack, periods, .. } => html! {
+            "keeps " (show::pack(pack)) " for " (show::count(usize::try_from(periods.0).unwrap_or(usize::MAX), "period")) " from here"
+        },
+        Body::EndSector { sector } => {
+            html! { "ends " (sector_link(*sector)) ", which holds nothing" }
+        }
+        Body::Retire { provider } => html! { "retires " (show::provider(*provider)) },
+        Body::OpenChannel { provider, deposit } => html! {
+            "puts " (deposit.to_string()) " into a channel to " (show::provider(*provider))
+        },
+        Body::CloseChannel { provider } => {
+            html! { "closes its channel to " (show::provider(*provider)) }
+        }
+        Body::RedeemVoucher { voucher } => html! {
+            (show::provider(voucher.voucher.channel.provider)) " redeems what "
+            (show::account(ledger, &voucher.voucher.channel.payer)) " owes for reading: "
+            (voucher.voucher.amount.to_string()) " so far"
+        },
+        Body::RegisterProvider { collateral, .. } => {
+            html! { "registers a provider with " (collateral.to_string()) }
+        }
+        Body::UpdateProvider { provider, .. } => html! { "changes " (show::provider(*provider)) },
+        Body::AddCollateral { provider, amount } => {
+            html! { "adds " (amount.to_string()) " to " (show::provider(*provider)) }
+        }
+        Body::WithdrawCollateral { provider, amount } => {
+            html! { "withdraws " (amount.to_string()) " from " (show::provider(*provider)) }
+        }
+        Body::PreCommitSector(commit) => {
+            html! { "commits to sector " (sector_link(commit.sector)) }
+        }
+        Body::ProveSeal { sector, proofs } => {
+            html! { "proves the seal of " (sector_link(*sector)) " (" (show::count(proofs.len(), "proof")) ")" }
+        }
+        Body::AcceptDeals { provider, deals } => {
+            html! { (show::provider(*provider)) " accepts " (show::count(deals.len(), "shard")) }
+        }
+        Body::CommitEmbed(commit) => html! {
+            "commits to write " (show::count(commit.groups.len(), "group")) " of " (sector_link(commit.sector))
+        },
+        Body::CommitReplica(commit) => {
+            html! { "commits the new replica of " (sector_link(commit.sector)) }
+        }
+        Body::ProveEmbed { sector, proofs } => {
+            html! { "proves the embed in " (sector_link(*sector)) " (" (show::count(proofs.len(), "proof")) ")" }
+        }
+        Body::ProveSpacetime {
+            provider,
+            period,
+            deadline,
+            proofs,
+        } => html! {
+            (show::provider(*provider)) " proves " (show::count(proofs.len(), "sector")) " at deadline "
+            (deadline.to_string()) " of period " (period.to_string())
+        },
+        Body::DeclareFault { provider, sectors } => {
+            html! { (show::provider(*provider)) " declares " (show::count(sectors.len(), "sector")) " faulty" }
+        }
+        Body::Recover { provider, sectors } => {
+            html! { (show::provider(*provider)) " recovers " (show::count(sectors.len(), "sector")) }
+        }
+        Body::TerminateSector { sector } => html! { "gives up sector " (sector_link(*sector)) },
+        Body::ClaimBrokenPromise { receipt } => {
+            html! { "claims a broken promise of " (show::provider(receipt.receipt.provider)) }
+        }
+        Body::DemandOpening { deal, .. } => html! { "demands an opening of " (deal_link(deal)) },
+        Body::AnswerOpening { deal, .. } => html! { "opens " (deal_link(deal)) },
+        Body::SubmitFraud { deal, .. } => html! { "shows a fraud in " (deal_link(deal)) },
+    }
+}
+
+/// A sector's number, and where it is shown.
+pub fn sector_link(id: SectorId) -> Markup {
+    html! { a href=(format!("/sectors/{id}")) { (id.to_string()) } }
+}
+
+/// A deal, and where its deal set is shown.
+pub fn deal_link(id: &DealId) -> Markup {
+    html! { (show::pack(&id.pack)) " shard " (id.shard.to_string()) }
+}
