@@ -39,7 +39,8 @@ fn seed() -> u64 {
 struct Machine {
     network: Network,
     putting: Option<(PathBuf, Running)>,
-    /// What the client's commands said that ended without success, the last one last.
+    /// What the client's commands said that ended without success, the last one last, each once
+    /// in a row.
     refused: Vec<String>,
     sources: PathBuf,
     stored: Vec<PathBuf>,
@@ -87,8 +88,10 @@ impl Machine {
                     if answer.status.success() || answer.said.contains("is stored already") {
                         self.stored.push(source);
                     } else {
-                        println!("the client is refused: {}", answer.said.trim_end());
-                        self.refused.push(answer.said);
+                        if self.refused.last() != Some(&answer.said) {
+                            println!("the client is refused: {}", answer.said.trim_end());
+                            self.refused.push(answer.said);
+                        }
                     }
                 }
             }
@@ -168,18 +171,37 @@ impl Machine {
         self.disk.no_limit();
     }
 
-    /// On a full disk nothing is stored and nothing dies; with room again the same command does it.
+    /// Stores until there are so many files.
+    async fn store_until(&mut self, goal: usize) {
+        self.most = goal;
+        let begun = Instant::now();
+        while self.stored.len() < goal || self.putting.is_some() {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the client does not finish; its last words: {:?}; the nodes: {:?}",
+                self.refused.last(),
+                (0..NODES)
+                    .map(|node| self.status(&format!("node-{node}")))
+                    .collect::<Vec<_>>()
+            );
+            self.step();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// On a full disk nothing is stored and nothing dies. Nothing of the file that is tried may be
+    /// begun: what an earlier life began can be stored already but for the answer.
     async fn fill_and_make_room(&mut self) {
-        self.wait_for_all().await;
-        self.disk.limit(self.disk.used());
-        let goal = self.stored.len();
-        self.step();
+        let before = self.stored.len();
+        self.most = before + 1;
         let begun = Instant::now();
         while begun.elapsed() < FULL_TIME {
+            // Room that somebody makes by deleting is taken away again.
+            self.disk.limit(self.disk.used());
             self.step();
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(self.stored.len(), goal, "stored on a full disk");
+        assert_eq!(self.stored.len(), before, "stored on a full disk");
         self.disk.no_limit();
     }
 }
@@ -235,24 +257,13 @@ async fn a_machine_that_loses_its_power_loses_nothing_that_its_testnet_acknowled
         };
         machine.lose_power(loss);
     }
-    // The power stays: what was begun is finished, and more goes in.
+    // The power stays: what was begun is finished, and more goes in, once there is room for it.
     machine.network.start_all().await;
-    let goal = (machine.stored.len() + 1).max(files);
-    machine.most = goal;
+    machine.wait_for_all().await;
+    let begun = machine.stored.len() + 1;
+    machine.store_until(begun).await;
     machine.fill_and_make_room().await;
-    let begun = Instant::now();
-    while machine.stored.len() < goal || machine.putting.is_some() {
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "the client does not finish; its last words: {:?}; the nodes: {:?}",
-            machine.refused.last(),
-            (0..NODES)
-                .map(|node| machine.status(&format!("node-{node}")))
-                .collect::<Vec<_>>()
-        );
-        machine.step();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    machine.store_until((begun + 1).max(files)).await;
     let network = &mut machine.network;
     let view = network
         .until_shown("all is proven and paid", PATIENCE, all_proven_and_paid)
