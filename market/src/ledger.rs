@@ -16,7 +16,6 @@ use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{SignedMessage, Unencodable, encode};
 use holdfast_market_core::query;
 use holdfast_market_core::rules::{GenesisError, Rules, genesis_writes};
-use holdfast_market_core::state::Chain;
 use holdfast_market_core::tree::{self, MemoryTree, StateProof};
 use holdfast_market_core::units::{
     Address, BlockId, Blocks, Height, MessageId, NetworkId, TreeRoot,
@@ -24,7 +23,7 @@ use holdfast_market_core::units::{
 use holdfast_market_core::view::{ReadView, ViewError};
 use holdfast_proofs::crash::crash_point;
 use holdfast_proofs::keys::VerifyingKeys;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,6 +33,9 @@ use tokio::sync::watch;
 pub const MOST_BLOCKS: usize = 64;
 /// The most bytes of them, where there is more than one.
 pub const MOST_BLOCK_BYTES: usize = 16 << 20;
+
+/// Blocks over one head of which it is remembered what they do.
+const MOST_PREPARED: usize = 4;
 
 /// Why the ledger cannot go on, or does not take a block or a message.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +160,8 @@ pub struct Ledger {
     head: watch::Sender<Head>,
     // Held by a commit from its first look at the head to its last write.
     committing: Mutex<()>,
-    prepared: Mutex<Option<Prepared>>,
+    // Blocks that were built or checked over the head; of them one is committed next.
+    prepared: Mutex<BTreeMap<BlockId, Prepared>>,
 }
 
 /// Nothing behind these locks is left half changed by a panic: each holder replaces whole values.
@@ -189,7 +192,7 @@ impl Ledger {
             mempool: Mutex::new(Mempool::new(Limits::default())),
             head,
             committing: Mutex::new(()),
-            prepared: Mutex::new(None),
+            prepared: Mutex::new(BTreeMap::new()),
             genesis,
         })
     }
@@ -318,8 +321,7 @@ impl Ledger {
         let height = head.height.after(Blocks(1));
         let block = build::block(&view, &self.rules, &turn, selection.kept)
             .map_err(|source| LedgerError::Block { height, source })?;
-        let prepared = self.prepare(&head, &block)?;
-        *locked(&self.prepared) = Some(prepared);
+        self.keep(self.prepare(&head, &block)?);
         Ok(block)
     }
 
@@ -329,9 +331,17 @@ impl Ledger {
     /// The rule that it breaks.
     pub fn check(&self, block: &Block) -> Result<(), LedgerError> {
         let head = self.head();
-        let prepared = self.prepare(&head, block)?;
-        *locked(&self.prepared) = Some(prepared);
+        self.keep(self.prepare(&head, block)?);
         Ok(())
+    }
+
+    /// Keeps what executing a block gave; of too many any goes, and is executed again if it must.
+    fn keep(&self, prepared: Prepared) {
+        let mut all = locked(&self.prepared);
+        if all.len() >= MOST_PREPARED {
+            all.pop_first();
+        }
+        all.insert(prepared.head.block, prepared);
     }
 
     /// Commits a certified block: durable when this returns. A block that is there already is
@@ -353,13 +363,13 @@ impl Ledger {
                 head: head.height,
             });
         }
-        let Chain { validators, .. } = query::chain(&self.view())?;
+        let validators = query::validators(&self.view())?.next;
         if !certified.is_final(self.network, &validators) {
             return Err(LedgerError::Certificate(height));
         }
-        let ready = locked(&self.prepared)
-            .take()
-            .filter(|one| one.block == certified.block);
+        let ready = std::mem::take(&mut *locked(&self.prepared)).remove(&id);
+        // The name covers the header, and the header the messages.
+        let ready = ready.filter(|one| one.block == certified.block);
         let prepared = match ready {
             Some(prepared) => prepared,
             None => self.prepare(&head, &certified.block)?,

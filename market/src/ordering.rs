@@ -2,11 +2,13 @@
 //! `check`, `commit`, `blocks`) and brings its own network and timers; the ledger knows nothing of
 //! it but the certificate.
 
+mod bft;
 mod embedded;
 
 #[cfg(test)]
 pub(crate) mod conformance;
 
+pub use bft::{Bft, CANDIDATES_FOLDER, CandidateError, GUARD_FILE, GuardError, LOG_FILE, Meeting};
 pub use embedded::Embedded;
 #[cfg(test)]
 pub(crate) use embedded::one_block;
@@ -14,6 +16,7 @@ pub(crate) use embedded::one_block;
 use crate::ledger::{Ledger, LedgerError};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Why an engine stopped though nobody asked it to.
@@ -30,9 +33,34 @@ pub enum OrderingError {
         /// Its address.
         key: holdfast_market_core::units::Address,
     },
+    /// What waits to be decided cannot be kept.
+    #[error(transparent)]
+    Candidate(#[from] CandidateError),
+    /// What this validator has signed is not known.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// Other markets cannot be met.
+    #[error("{0}")]
+    Network(String),
+    /// The engine's log is in use, damaged, or cannot be written.
+    #[error(
+        "the log of the ordering engine, {path}, cannot be used: the disk is full, or the file is damaged or in use; it is tried once more at the next start, and where it fails again, remove it: this validator then only watches until the others are a block further"
+    )]
+    Log {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// A part of it died.
     #[error("the ordering engine failed: {0}")]
     Failed(String),
+}
+
+/// Milliseconds since the Unix epoch by this machine's clock.
+fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An ordering engine.

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What this version writes; a folder of another one is refused by name.
-pub const FORMAT: &str = "holdfast market store 1";
+pub const FORMAT: &str = "holdfast market store 2";
 
 /// Old tree nodes are kept for so many heights, so that a proof asked for at the head stays
 /// answerable while the head moves on.

@@ -1,4 +1,4 @@
-//! What the tests share: a network of one validator and one rich account.
+//! What the tests share: a network of one validator or more and one rich account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use crate::ledger::Ledger;
@@ -7,7 +7,7 @@ use crate::run::Config;
 use crate::validator::ValidatorKeys;
 use bls12_381::{G1Affine, G2Affine};
 use ed25519_dalek::SigningKey;
-use holdfast_market_core::block::CertifiedBlock;
+use holdfast_market_core::block::{CertifiedBlock, Validator};
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::parameters::Parameters;
@@ -48,17 +48,41 @@ impl Network {
     pub fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut random = rand_chacha::ChaCha20Rng::seed_from_u64(1);
-        ValidatorKeys::create(folder.path(), &mut random).unwrap();
-        Self::with(name, Folder::Own(folder))
+        let validator = ValidatorKeys::create(folder.path(), &mut random).unwrap();
+        Self::with(name, Folder::Own(folder), vec![validator.validator(1)])
     }
 
     /// The network of that name whose folder another process made.
     pub fn in_folder(name: &str, folder: &Path) -> Self {
-        Self::with(name, Folder::Given(folder.into()))
+        let validator = ValidatorKeys::load(folder).unwrap();
+        Self::with(
+            name,
+            Folder::Given(folder.into()),
+            vec![validator.validator(1)],
+        )
     }
 
-    fn with(name: &str, folder: Folder) -> Self {
-        let validator = ValidatorKeys::load(folder.path()).unwrap();
+    /// One of several validators of equal power, each with its folder: as each of them sees it.
+    pub fn of_several(name: &str, validators: u8) -> Vec<Self> {
+        let folders: Vec<TempDir> = (0..validators)
+            .map(|index| {
+                let folder = tempfile::tempdir().unwrap();
+                let mut random = rand_chacha::ChaCha20Rng::seed_from_u64(index.into());
+                ValidatorKeys::create(folder.path(), &mut random).unwrap();
+                folder
+            })
+            .collect();
+        let all: Vec<Validator> = folders
+            .iter()
+            .map(|folder| ValidatorKeys::load(folder.path()).unwrap().validator(1))
+            .collect();
+        let networks = folders.into_iter();
+        networks
+            .map(|folder| Self::with(name, Folder::Own(folder), all.clone()))
+            .collect()
+    }
+
+    fn with(name: &str, folder: Folder, validators: Vec<Validator>) -> Self {
         let rich = SigningKey::from_bytes(&[42; 32]);
         let parameters = Parameters {
             block_interval_ms: 20,
@@ -73,7 +97,7 @@ impl Network {
                 account: address(&rich),
                 amount: Amount::hold(1_000_000),
             }],
-            validators: vec![validator.validator(1)],
+            validators,
             parameters,
         };
         Self {

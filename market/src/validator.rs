@@ -60,10 +60,15 @@ impl Drop for KeyFile {
     }
 }
 
-/// Both keys; they come of one seed.
+/// Context for a validator's key in the network of those who order blocks: what is signed there is
+/// never signed with the consensus key.
+const NETWORK_KEY: &str = "holdfast 2026-11 validator network key";
+
+/// The keys; they come of one seed.
 pub struct ValidatorKeys {
     consensus: SigningKey,
     beacon: BeaconSecret,
+    network: Zeroizing<[u8; 32]>,
 }
 
 impl ValidatorKeys {
@@ -72,6 +77,7 @@ impl ValidatorKeys {
         Self {
             consensus: SigningKey::from_bytes(seed),
             beacon: BeaconSecret::from_seed(seed),
+            network: Zeroizing::new(blake3::derive_key(NETWORK_KEY, seed)),
         }
     }
 
@@ -163,6 +169,11 @@ impl ValidatorKeys {
     /// The key that signs beacons.
     pub fn beacon(&self) -> &BeaconSecret {
         &self.beacon
+    }
+
+    /// The secret of the key by which the other validators know its connections.
+    pub fn network_seed(&self) -> &[u8; 32] {
+        &self.network
     }
 
     /// Its address.

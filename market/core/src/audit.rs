@@ -116,8 +116,8 @@ impl Replay {
             reason,
         };
         let unreadable = |error: ViewError| finding(error.to_string());
-        let chain = query::chain(&self.view).map_err(unreadable)?;
-        if !certified.is_final(self.rules.network, &chain.validators) {
+        let validators = query::validators(&self.view).map_err(unreadable)?;
+        if !certified.is_final(self.rules.network, &validators.next) {
             return Err(finding(
                 "its certificate is not one of this network's validators".into(),
             ));
@@ -201,13 +201,15 @@ impl Replay {
     /// Books that do not add up.
     pub fn finish(self) -> Result<AuditReport, Finding> {
         let supply = self.recount()?;
-        let chain = query::chain(&self.view).map_err(|error| Finding {
+        let unreadable = |error: ViewError| Finding {
             height: Height(0),
             message: None,
             reason: error.to_string(),
-        })?;
+        };
+        let chain = query::chain(&self.view).map_err(unreadable)?;
+        let validators = query::validators(&self.view).map_err(unreadable)?;
         let mut limits = Vec::new();
-        if chain.validators.len() == 1 {
+        if validators.next.len() == 1 {
             limits.push(
                 "One signer orders this network's blocks and knows every challenge before it \
                  signs: proofs of a provider that is this signer, or works with it, show nothing."

@@ -1,9 +1,11 @@
 //! Blocks and what comes of their messages.
 
+use crate::finality::{self, Precommit};
 use crate::list;
 use crate::message::{SignedMessage, SigningContext, Unencodable, encode};
 use crate::units::{
-    Address, BeaconKey, BeaconSignature, BlockId, Height, MessageId, NetworkId, Signature, TreeRoot,
+    Address, BeaconKey, BeaconSignature, BlockId, Height, MessageId, NetworkId, Round, Signature,
+    TreeRoot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +102,14 @@ pub enum Certificate {
         /// ed25519 under [`crate::message::SigningContext::Block`].
         signature: Signature,
     },
+    /// Byzantine fault tolerant ordering: precommits of more than two thirds of the power.
+    #[serde(rename = "bft/1")]
+    Bft {
+        /// The round that all of them are of.
+        round: Round,
+        /// In the order of their voters.
+        precommits: Vec<Precommit>,
+    },
 }
 
 /// A block with its certificate: what is stored, served and audited.
@@ -126,6 +136,10 @@ impl CertifiedBlock {
                         signature,
                     )
             }
+            Certificate::Bft { round, precommits } => header.id().is_ok_and(|id| {
+                let place = (header.height, *round, id);
+                finality::is_final(network, validators, place, precommits)
+            }),
         }
     }
 }

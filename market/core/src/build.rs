@@ -118,7 +118,7 @@ pub fn block(
             time: turn.time.max(chain.time),
             builder: turn.builder,
             beacon: turn.beacon.sign(rules.network, previous, height),
-            next_validators: validators_root(&chain.validators)?,
+            next_validators: validators_root(&query::validators(view)?.after)?,
         },
         messages,
     })

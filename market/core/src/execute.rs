@@ -17,8 +17,8 @@ mod tests;
 use crate::admit;
 use crate::beacon;
 use crate::block::{
-    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, Validator,
-    receipts_root, transactions_root, validators_root, work_fits,
+    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, receipts_root,
+    transactions_root, validators_root, work_fits,
 };
 use crate::keys;
 use crate::ledger::{Ledger, take};
@@ -37,8 +37,6 @@ pub struct Execution {
     pub writes: Writes,
     /// What came of each message, in order.
     pub outcomes: Vec<Outcome>,
-    /// Who orders blocks from now on, where that changes.
-    pub validators: Option<Vec<Validator>>,
     /// Proofs that held.
     pub proofs: ProofTally,
 }
@@ -191,7 +189,6 @@ fn run<V: ReadView>(
         proofs: context.proofs,
         writes: context.ledger.finish()?,
         outcomes,
-        validators: None,
     })
 }
 
@@ -201,6 +198,7 @@ fn check_header<V: ReadView>(
     block: &Block,
 ) -> Result<(), BlockError> {
     let (header, chain) = (&block.header, &ledger.chain);
+    let validators = crate::query::validators(ledger)?;
     let next = Height(chain.height.0.saturating_add(1));
     if header.height != next {
         return Err(BlockError::Height {
@@ -225,14 +223,14 @@ fn check_header<V: ReadView>(
         ),
         (
             "next_validators",
-            header.next_validators == validators_root(&chain.validators)?,
+            header.next_validators == validators_root(&validators.after)?,
         ),
     ];
     if let Some((field, _)) = fields.into_iter().find(|(_, holds)| !holds) {
         return Err(BlockError::Header(field));
     }
-    let builder = chain
-        .validators
+    let builder = validators
+        .next
         .iter()
         .find(|validator| validator.key == header.builder)
         .ok_or(BlockError::Builder(header.builder))?;

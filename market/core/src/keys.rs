@@ -32,6 +32,8 @@ pub const BEACON: &[u8] = b"beacon/";
 pub const DUE: &[u8] = b"due/";
 /// The chain's own state.
 pub const CHAIN: &[u8] = b"chain";
+/// Who orders blocks.
+pub const VALIDATORS: &[u8] = b"validators";
 /// The token's books.
 pub const SUPPLY: &[u8] = b"supply";
 

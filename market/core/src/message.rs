@@ -25,6 +25,12 @@ pub enum SigningContext {
     Block,
     /// A payer's voucher for what it has read.
     Voucher,
+    /// A validator's vote on a block.
+    Ballot,
+    /// A validator's offer of a block in a round.
+    Offer,
+    /// What precedes the bytes of an offered block.
+    Stream,
 }
 
 impl SigningContext {
@@ -34,6 +40,9 @@ impl SigningContext {
             Self::Receipt => "holdfast 2026-11 shard receipt signature",
             Self::Block => "holdfast 2026-11 block header signature",
             Self::Voucher => "holdfast 2026-11 payment voucher signature",
+            Self::Ballot => "holdfast 2026-11 validator ballot signature",
+            Self::Offer => "holdfast 2026-11 block offer signature",
+            Self::Stream => "holdfast 2026-11 block stream signature",
         }
     }
 

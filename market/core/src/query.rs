@@ -6,6 +6,7 @@ use crate::ledger::{read, read_present};
 use crate::message::decode;
 use crate::state::{
     Account, Chain, Deal, DealSet, DealSetRecord, Demand, Name, Provider, Sector, Supply,
+    ValidatorSets,
 };
 use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
 use crate::view::{ReadView, ViewError};
@@ -217,6 +218,14 @@ pub fn supply(view: &impl ReadView) -> Result<Supply, ViewError> {
 /// The store cannot be read.
 pub fn chain(view: &impl ReadView) -> Result<Chain, ViewError> {
     read_present(view, "chain", keys::CHAIN)
+}
+
+/// Who orders blocks.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn validators(view: &impl ReadView) -> Result<ValidatorSets, ViewError> {
+    read_present(view, "validators", keys::VALIDATORS)
 }
 
 /// The beacon of a height, as long as the rules may ask for it

@@ -1,12 +1,13 @@
 //! What a network fixes once: its id, its numbers, its verifying keys.
 
 use crate::beacon;
+use crate::finality::{MOST_POWER, MOST_VALIDATORS};
 use crate::genesis::Genesis;
 use crate::keys;
 use crate::ledger::bytes_of;
 use crate::message::Unencodable;
 use crate::parameters::Parameters;
-use crate::state::{Account, Chain, Supply};
+use crate::state::{Account, Chain, Supply, ValidatorSets};
 use crate::units::{Address, Amount, BlockId, ByteCount, Height, NetworkId, Period, ProviderId};
 use crate::view::{ViewError, Writes};
 use holdfast_proofs::keys::VerifyingKeys;
@@ -114,7 +115,6 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
         last: BlockId(*network.as_bytes()),
         time: genesis.time,
         receipts_root: crate::list::root::<Vec<u8>>(&[]),
-        validators: genesis.validators.clone(),
         next_provider: ProviderId(0),
         capacity: ByteCount(0),
         deadlines: vec![ByteCount(0); genesis.parameters.deadlines as usize],
@@ -132,6 +132,11 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
         writes.insert(keys::account(&address), Some(bytes_of(&account)?));
     }
     writes.insert(keys::CHAIN.to_vec(), Some(bytes_of(&chain)?));
+    let validators = ValidatorSets {
+        next: genesis.validators.clone(),
+        after: genesis.validators.clone(),
+    };
+    writes.insert(keys::VALIDATORS.to_vec(), Some(bytes_of(&validators)?));
     writes.insert(keys::SUPPLY.to_vec(), Some(bytes_of(&supply)?));
     let first = beacon::at_genesis(network);
     writes.insert(keys::beacon(Height(0)), Some(bytes_of(&first)?));
@@ -141,6 +146,18 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
 fn check_validators(genesis: &Genesis) -> Result<(), GenesisError> {
     if genesis.validators.is_empty() {
         return Err(GenesisError::Validators("there is none".into()));
+    }
+    if genesis.validators.len() > MOST_VALIDATORS {
+        return Err(GenesisError::Validators(format!(
+            "there are more than {MOST_VALIDATORS}"
+        )));
+    }
+    let powers = genesis.validators.iter().map(|one| one.power);
+    let total = powers.into_iter().try_fold(0u64, u64::checked_add);
+    if total.is_none_or(|total| total > MOST_POWER) {
+        return Err(GenesisError::Validators(format!(
+            "together they have more power than {MOST_POWER}"
+        )));
     }
     for (index, validator) in genesis.validators.iter().enumerate() {
         if !beacon::is_possessed(validator) {

@@ -357,6 +357,15 @@ impl Supply {
     }
 }
 
+/// Who orders blocks: a header names the validators of the block after it, so both are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorSets {
+    /// They order the next block.
+    pub next: Vec<Validator>,
+    /// They order the block after the next, whose header names them.
+    pub after: Vec<Validator>,
+}
+
 /// The chain's own state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
@@ -368,8 +377,6 @@ pub struct Chain {
     pub time: u64,
     /// `merkle-cbt` root over the last block's outcomes: the next header carries it.
     pub receipts_root: TreeRoot,
-    /// Who orders blocks.
-    pub validators: Vec<Validator>,
     /// The number that the next provider gets.
     pub next_provider: ProviderId,
     /// Bytes of sectors that are proven or held to be.

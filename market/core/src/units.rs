@@ -105,6 +105,10 @@ number_newtype!(
     Blocks(u64)
 );
 number_newtype!(
+    /// A try at agreeing on the block of one height, from 0.
+    Round(u32)
+);
+number_newtype!(
     /// The index of a proving period: height h lies in period (h - 1) / blocks per period.
     Period(u64)
 );

@@ -1,13 +1,13 @@
 //! The embedded ordering: one signer, a timer, and the same commit path as any engine's.
 
-use super::{Ordering, OrderingError};
+use super::{Ordering, OrderingError, now};
 use crate::ledger::{Ledger, LedgerError};
 use crate::validator::ValidatorKeys;
 use holdfast_market_core::block::{Certificate, CertifiedBlock};
 use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::query;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -31,8 +31,8 @@ impl Embedded {
     /// It is none of the validators.
     pub fn check(&self, ledger: &Ledger) -> Result<(), OrderingError> {
         let key = self.keys.address();
-        let chain = query::chain(&ledger.view()).map_err(LedgerError::from)?;
-        match chain.validators.iter().any(|one| one.key == key) {
+        let validators = query::validators(&ledger.view()).map_err(LedgerError::from)?;
+        match validators.next.iter().any(|one| one.key == key) {
             true => Ok(()),
             false => Err(OrderingError::NotAValidator { key }),
         }
@@ -54,13 +54,6 @@ pub(crate) fn one_block(
     };
     ledger.commit(&certified)?;
     Ok(certified)
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Ordering for Embedded {

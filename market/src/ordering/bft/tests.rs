@@ -1,0 +1,165 @@
+//! Engines that meet over loopback, several in one process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::ledger::Ledger;
+use crate::ordering::conformance::conforms;
+use crate::testing::Network;
+use holdfast_market_core::query;
+use holdfast_market_core::units::{Address, Amount, Blocks, Height};
+use std::net::TcpListener;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn alone() -> Meeting {
+    Meeting {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        peers: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_validators_engine_conforms() {
+    conforms(|network| Bft::new(Some(Arc::new(network.validator())), network.data(), alone()))
+        .await;
+}
+
+/// One market of several.
+struct Market {
+    network: Network,
+    meeting: Meeting,
+    ledger: Arc<Ledger>,
+    running: Option<(watch::Sender<bool>, JoinHandle<Result<(), OrderingError>>)>,
+}
+
+impl Market {
+    fn start(&mut self) {
+        let keys = Arc::new(self.network.validator());
+        let engine = Bft::new(Some(keys), self.network.data(), self.meeting.clone());
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(engine.run(Arc::clone(&self.ledger), stopped));
+        self.running = Some((stop, running));
+    }
+
+    async fn stop(&mut self) {
+        let (stop, running) = self.running.take().unwrap();
+        stop.send(true).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, running).await;
+        ended.expect("a stop in time").unwrap().unwrap();
+    }
+
+    async fn reaches(&self, height: Height) {
+        let mut heads = self.ledger.follow();
+        tokio::time::timeout(PATIENCE, heads.wait_for(|head| head.height >= height))
+            .await
+            .expect("blocks in time")
+            .unwrap();
+    }
+
+    fn height(&self) -> Height {
+        self.ledger.head().height
+    }
+}
+
+/// So many markets, none of which runs.
+fn markets(name: &str, count: u8) -> Vec<Market> {
+    // Ports that were free a moment ago; all held until all are known.
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let places: Vec<_> = held.iter().map(|one| one.local_addr().unwrap()).collect();
+    let networks = Network::of_several(name, count).into_iter();
+    networks
+        .zip(&places)
+        .map(|(network, place)| Market {
+            ledger: Arc::new(network.open()),
+            meeting: Meeting {
+                listen: *place,
+                peers: places
+                    .iter()
+                    .filter(|other| *other != place)
+                    .map(ToString::to_string)
+                    .collect(),
+            },
+            network,
+            running: None,
+        })
+        .collect()
+}
+
+/// Waits until all stand at one height with one state, once they are stopped.
+fn assert_agreed(markets: &[Market]) {
+    let lowest = markets.iter().map(Market::height).min().unwrap();
+    let ids: Vec<_> = markets
+        .iter()
+        .map(|one| {
+            let block = one.ledger.blocks(lowest..=lowest).unwrap().remove(0);
+            let set = query::validators(&one.ledger.view()).unwrap().next;
+            assert!(block.is_final(one.ledger.network(), &set));
+            block.block
+        })
+        .collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_markets_agree_and_one_that_was_away_catches_up() {
+    let mut four = markets("four", 4);
+    // What is submitted to one is in its next block.
+    let receiver = Address([7; 32]);
+    let transfer = four[2].network.transfer(0, receiver, Amount(10));
+    four[2].ledger.submit(transfer).unwrap();
+    for market in &mut four {
+        market.start();
+    }
+    for market in &four {
+        market.reaches(Height(12)).await;
+    }
+    for market in &four {
+        let paid = query::account(&market.ledger.view(), &receiver).unwrap();
+        assert_eq!(paid.balance, Amount(10));
+    }
+    // The others go on without one, through its turns as well.
+    four[1].stop().await;
+    let left = four[1].height();
+    let further = left.after(Blocks(40));
+    for index in [0, 2, 3] {
+        four[index].reaches(further).await;
+    }
+    assert_eq!(four[1].height(), left);
+    four[1].start();
+    four[1].reaches(further.after(Blocks(5))).await;
+    for market in &mut four {
+        market.stop().await;
+    }
+    assert_agreed(&four);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_two_of_four_away_nothing_is_final_and_with_one_back_it_goes_on() {
+    let mut four = markets("two away", 4);
+    for market in &mut four {
+        market.start();
+    }
+    four[0].reaches(Height(3)).await;
+    four[1].stop().await;
+    four[2].stop().await;
+    // What was decided before may still be taken.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stood = [four[0].height(), four[3].height()];
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!([four[0].height(), four[3].height()], stood);
+    four[2].start();
+    let further = stood[0].max(stood[1]).after(Blocks(5));
+    for index in [0, 2, 3] {
+        four[index].reaches(further).await;
+    }
+    four[1].start();
+    four[1].reaches(further).await;
+    for market in &mut four {
+        market.stop().await;
+    }
+    assert_agreed(&four);
+}
