@@ -90,7 +90,10 @@ fn paint_error(word: &str) -> String {
 /// the syntax of `tracing_subscriber::EnvFilter`.
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("warn,holdfast_node=info,holdfast_market=info")
+        // The engine's network says each second that a market is away.
+        tracing_subscriber::EnvFilter::new(
+            "warn,holdfast_node=info,holdfast_market=info,arc_malachitebft_network=off,arc_malachitebft_discovery=off",
+        )
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -23,6 +23,8 @@ mod stranger;
 mod testnet;
 #[path = "crashes/trouble.rs"]
 mod trouble;
+#[path = "crashes/validators.rs"]
+mod validators;
 
 use std::path::Path;
 use tokio::sync::{Mutex, MutexGuard};

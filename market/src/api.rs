@@ -11,6 +11,7 @@ pub(crate) use answer::{Failure, blocking, parse};
 
 use crate::current::Current;
 use crate::explorer;
+use crate::forward::Forwarder;
 use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
 use axum::body::{Body, Bytes, HttpBody};
@@ -54,6 +55,8 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) current: Arc<Current>,
+    /// Where messages go on to.
+    forwarder: Forwarder,
     /// Turns true when the process is asked to stop, so that long polls end.
     stop: watch::Receiver<bool>,
     working: Arc<Semaphore>,
@@ -62,9 +65,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(current: Arc<Current>, stop: watch::Receiver<bool>) -> Self {
+    fn new(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver<bool>) -> Self {
         Self {
             current,
+            forwarder,
             stop,
             working: Arc::new(Semaphore::new(MOST_REQUESTS)),
             reading: Arc::new(Semaphore::new(MOST_BODIES)),
@@ -74,8 +78,8 @@ impl Shared {
 }
 
 /// All routes, explorer included.
-pub fn router(current: Arc<Current>, stop: watch::Receiver<bool>) -> Router {
-    let shared = Shared::new(current, stop);
+pub fn router(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver<bool>) -> Router {
+    let shared = Shared::new(current, forwarder, stop);
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/genesis", get(genesis))

@@ -7,6 +7,7 @@ pub mod api;
 pub mod audit;
 pub mod current;
 mod explorer;
+pub mod forward;
 pub mod history;
 pub mod ledger;
 mod listing;

@@ -2,13 +2,13 @@
 //! `check`, `commit`, `blocks`) and brings its own network and timers; the ledger knows nothing of
 //! it but the certificate.
 
-mod bft;
+pub mod bft;
 mod embedded;
 
 #[cfg(test)]
 pub(crate) mod conformance;
 
-pub use bft::{Bft, CANDIDATES_FOLDER, CandidateError, GUARD_FILE, GuardError, LOG_FILE, Meeting};
+pub use bft::{Bft, CandidateError, GuardError, Meeting};
 pub use embedded::Embedded;
 #[cfg(test)]
 pub(crate) use embedded::one_block;

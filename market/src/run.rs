@@ -2,8 +2,9 @@
 
 use crate::api;
 use crate::current::{Current, Paused};
+use crate::forward::Forwarder;
 use crate::ledger::{Ledger, LedgerError};
-use crate::ordering::{Embedded, Ordering, OrderingError};
+use crate::ordering::{Bft, Embedded, Meeting, Ordering, OrderingError};
 use crate::server::{self, ServeError};
 use crate::validator::{KeyError, ValidatorKeys};
 use holdfast_market_core::block::Validator;
@@ -34,6 +35,26 @@ pub enum RunError {
     /// The ordering.
     #[error(transparent)]
     Ordering(#[from] OrderingError),
+    /// What is no other market's API.
+    #[error(transparent)]
+    Forward(#[from] holdfast_wire::ledger::LedgerError),
+    /// One signer for a network of several.
+    #[error(
+        "this network has {validators} validators, and one signer alone cannot order its blocks; run it with `--ordering bft`"
+    )]
+    Several {
+        /// How many.
+        validators: usize,
+    },
+}
+
+/// How blocks are ordered.
+#[derive(Clone, Debug)]
+pub enum OrderedBy {
+    /// By this market alone.
+    Embedded,
+    /// Together with other markets.
+    Bft(Meeting),
 }
 
 /// What a market needs.
@@ -46,6 +67,10 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the API is served; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// How blocks are ordered.
+    pub ordering: OrderedBy,
+    /// The APIs of other markets, which get every message that comes in here.
+    pub forward: Vec<String>,
 }
 
 /// Makes a validator's keys in `data` and says what genesis says of them.
@@ -64,10 +89,59 @@ const CLOSING: Duration = Duration::from_millis(20);
 /// memory, at most half of this, and begins new files.
 const ROOM: u64 = 64 << 20;
 
+/// The engine that orders.
+#[derive(Clone)]
+enum Engine {
+    Embedded(Embedded),
+    Bft(Bft),
+}
+
+impl Engine {
+    fn new(config: &Config) -> Result<Self, RunError> {
+        let validators = config.genesis.validators.len();
+        match &config.ordering {
+            OrderedBy::Embedded if validators > 1 => Err(RunError::Several { validators }),
+            OrderedBy::Embedded => {
+                let keys = ValidatorKeys::load(&config.data)?;
+                Ok(Self::Embedded(Embedded::new(keys)))
+            }
+            OrderedBy::Bft(meeting) => {
+                // Whoever has no keys follows, and checks what the others order.
+                let keys = match ValidatorKeys::load(&config.data) {
+                    Ok(keys) => Some(Arc::new(keys)),
+                    Err(KeyError::Absent(_)) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                let data = config.data.clone();
+                Ok(Self::Bft(Bft::new(keys, data, meeting.clone())))
+            }
+        }
+    }
+
+    fn check(&self, ledger: &Ledger) -> Result<(), OrderingError> {
+        match self {
+            Self::Embedded(engine) => engine.check(ledger),
+            Self::Bft(_) => Ok(()),
+        }
+    }
+
+    async fn run(
+        self,
+        ledger: Arc<Ledger>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), OrderingError> {
+        match self {
+            Self::Embedded(engine) => engine.run(ledger, stop).await,
+            Self::Bft(engine) => engine.run(ledger, stop).await,
+        }
+    }
+}
+
 /// A market that has opened its ledger and listens, and orders nothing yet.
 pub struct Market {
     current: Arc<Current>,
-    engine: Embedded,
+    engine: Engine,
+    forwarder: Forwarder,
     listener: TcpListener,
     data: PathBuf,
     verifying_keys: VerifyingKeys,
@@ -82,7 +156,8 @@ impl Market {
     pub async fn open(config: Config) -> Result<Self, RunError> {
         // First the socket: a port in use is the commonest reason, and costs nothing to find.
         let listener = server::listen(config.listen).await?;
-        let engine = Embedded::new(ValidatorKeys::load(&config.data)?);
+        let engine = Engine::new(&config)?;
+        let forwarder = Forwarder::start(&config.forward)?;
         let (data, keys) = (config.data.clone(), config.verifying_keys.clone());
         let opened =
             tokio::task::spawn_blocking(move || Ledger::open(&data, config.genesis, &keys));
@@ -93,6 +168,7 @@ impl Market {
         Ok(Self {
             current: Arc::new(Current::new(Arc::new(ledger))),
             engine,
+            forwarder,
             listener,
             data: config.data,
             verifying_keys: config.verifying_keys,
@@ -125,7 +201,7 @@ impl Market {
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), RunError> {
         // Our own stop: raised by the caller's, or by an engine that fails.
         let (raise, stopped) = watch::channel(false);
-        let router = api::router(Arc::clone(&self.current), stopped.clone());
+        let router = api::router(Arc::clone(&self.current), self.forwarder, stopped.clone());
         let serving = server::serve(self.listener, router, stopped.clone());
         let reopening = Reopening {
             current: self.current,
@@ -155,7 +231,7 @@ impl Reopening {
     /// lets it go on.
     async fn order(
         &self,
-        engine: Embedded,
+        engine: Engine,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), OrderingError> {
         loop {
@@ -163,7 +239,7 @@ impl Reopening {
                 return Ok(());
             };
             let error = match engine.clone().run(ledger, stop.clone()).await {
-                Err(OrderingError::Ledger(error)) if error.is_the_disks() => error,
+                Err(error) if self.is_the_disks(&error).await => error,
                 ended => return ended,
             };
             self.pause(&error);
@@ -171,6 +247,21 @@ impl Reopening {
                 return Ok(());
             }
             tracing::info!("the disk takes writes again: the market goes on");
+        }
+    }
+
+    /// Whether the disk refused. Where the engine's log failed, or a part of it died, only the disk
+    /// itself can say.
+    async fn is_the_disks(&self, error: &OrderingError) -> bool {
+        match error {
+            OrderingError::Ledger(error) => error.is_the_disks(),
+            OrderingError::Candidate(_) => true,
+            OrderingError::Log { .. } | OrderingError::Failed(_) => {
+                let data = self.data.clone();
+                let room = tokio::task::spawn_blocking(move || room::check(&data, ROOM)).await;
+                !matches!(room, Ok(Ok(())))
+            }
+            _ => false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::ledger::Ledger;
 use crate::ordering::one_block;
-use crate::run::Config;
+use crate::run::{Config, OrderedBy};
 use crate::validator::ValidatorKeys;
 use bls12_381::{G1Affine, G2Affine};
 use ed25519_dalek::SigningKey;
@@ -126,6 +126,8 @@ impl Network {
             verifying_keys: self.verifying_keys.clone(),
             data: self.data(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            ordering: OrderedBy::Embedded,
+            forward: Vec::new(),
         }
     }
 

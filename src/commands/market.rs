@@ -1,7 +1,8 @@
 //! `holdfast market`: the ledger, its API and its explorer.
 
 use crate::output::{CommandError, Output};
-use holdfast_market::run::{Config, Market, init};
+use holdfast_market::ordering::Meeting;
+use holdfast_market::run::{Config, Market, OrderedBy, init};
 use holdfast_wire::network::NetworkFolder;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ enum MarketCommand {
     },
     /// Run a market until it is told to stop.
     #[command(
-        after_help = "Example:\n  holdfast market run --network FOLDER --data DIR --listen 127.0.0.1:8000"
+        after_help = "Example:\n  holdfast market run --network FOLDER --data DIR --listen 127.0.0.1:8000\n  holdfast market run --network FOLDER --data DIR --meet 0.0.0.0:8100 --peer other.example:8100"
     )]
     Run {
         /// The network's folder.
@@ -41,7 +42,34 @@ enum MarketCommand {
         /// Where the API and the explorer are served.
         #[arg(long, default_value = "127.0.0.1:8000")]
         listen: SocketAddr,
+        #[command(flatten)]
+        ordering: OrderingArgs,
     },
+}
+
+/// How blocks are ordered.
+#[derive(clap::Args)]
+struct OrderingArgs {
+    /// How blocks are ordered [default: by one signer where the genesis names one, by bft otherwise].
+    #[arg(long, value_enum)]
+    ordering: Option<OrderingName>,
+    /// With bft: where the other markets reach this one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8100")]
+    meet: SocketAddr,
+    /// With bft: where another market is reached; once for each.
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: Vec<String>,
+    /// The API of another market, which gets every message that comes in here; once for each.
+    #[arg(long, value_name = "URL")]
+    forward: Vec<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum OrderingName {
+    /// One signer alone.
+    Embedded,
+    /// Validators that agree, of which less than a third of the power may fail or lie.
+    Bft,
 }
 
 /// Runs the command.
@@ -61,17 +89,34 @@ pub async fn run(args: MarketArgs, output: &Output) -> Result<(), CommandError> 
             network,
             data,
             listen,
-        } => serve(network, data, listen).await,
+            ordering,
+        } => serve(network, data, listen, ordering).await,
     }
 }
 
-async fn serve(network: PathBuf, data: PathBuf, listen: SocketAddr) -> Result<(), CommandError> {
+async fn serve(
+    network: PathBuf,
+    data: PathBuf,
+    listen: SocketAddr,
+    ordering: OrderingArgs,
+) -> Result<(), CommandError> {
     let folder = NetworkFolder::open(&network)?;
+    let several = folder.genesis().validators.len() > 1;
+    let ordered_by = match ordering.ordering {
+        Some(OrderingName::Embedded) => OrderedBy::Embedded,
+        None if !several => OrderedBy::Embedded,
+        Some(OrderingName::Bft) | None => OrderedBy::Bft(Meeting {
+            listen: ordering.meet,
+            peers: ordering.peer,
+        }),
+    };
     let market = Market::open(Config {
         verifying_keys: super::verifying_keys(&folder)?,
         genesis: folder.genesis().clone(),
         data,
         listen,
+        ordering: ordered_by,
+        forward: ordering.forward,
     })
     .await?;
     let (stop, stopped) = watch::channel(false);

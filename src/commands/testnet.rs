@@ -33,11 +33,16 @@ enum TestnetCommand {
 
 /// Start a market and storage nodes; a folder that holds a stopped testnet is taken up again.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  holdfast testnet up my-net --nodes 4")]
+#[command(
+    after_help = "Examples:\n  holdfast testnet up my-net --nodes 4\n  holdfast testnet up my-net --validators 4 --nodes 6"
+)]
 struct UpArgs {
     /// The testnet's folder.
     #[arg(default_value = "holdfast-testnet")]
     folder: PathBuf,
+    /// How many markets, each a validator; of more than one, bft orders the blocks.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
     /// How many storage nodes.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=32))]
     nodes: u8,
@@ -47,7 +52,8 @@ struct UpArgs {
     /// How many sectors each node seals.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     sectors: u32,
-    /// The first port: the market's; the nodes have the next ones [default: free ones].
+    /// The first port: the market's; the other markets, the nodes and, where there are several
+    /// markets, the ports at which they meet have the next ones [default: free ones].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 }
@@ -78,6 +84,7 @@ async fn up(args: UpArgs, output: &Output) -> Result<(), CommandError> {
     let commands = commands()?;
     let options = UpOptions {
         folder: args.folder,
+        validators: args.validators,
         nodes: args.nodes,
         class: args.class,
         sectors: args.sectors,

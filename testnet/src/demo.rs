@@ -39,6 +39,8 @@ pub struct DemoOptions {
     pub path: Option<PathBuf>,
     /// The folder of its network; one in the home's cache where none is named.
     pub folder: Option<PathBuf>,
+    /// How many markets, each a validator.
+    pub validators: u8,
     /// How many nodes.
     pub nodes: u8,
     /// Whether the network runs on afterwards.
@@ -197,6 +199,7 @@ impl Demo<'_> {
     fn up_options(&self) -> Result<UpOptions, TestnetError> {
         Ok(UpOptions {
             folder: self.folder.clone(),
+            validators: self.options.validators,
             nodes: self.options.nodes,
             class: SectorClass::Mib8,
             sectors: 1,

@@ -37,7 +37,7 @@ pub fn rules(class: SectorClass) -> Parameters {
 pub(crate) fn make(
     rules: &Parameters,
     parameters: &NetworkParameters,
-    validator: &Value,
+    validators: &[Value],
     wallet: &Value,
     owners: &[Value],
 ) -> Result<Genesis, TestnetError> {
@@ -51,8 +51,13 @@ pub(crate) fn make(
             amount: OWNER,
         });
     }
-    let validator: Validator = serde_json::from_value(validator.clone())
-        .map_err(|error| unexpected("market init", &error.to_string()))?;
+    let validators = validators
+        .iter()
+        .map(|printed| {
+            serde_json::from_value(printed.clone())
+                .map_err(|error| unexpected("market init", &error.to_string()))
+        })
+        .collect::<Result<Vec<Validator>, _>>()?;
     // A clock before 1970 gives 0; the time is informative.
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -65,7 +70,7 @@ pub(crate) fn make(
         parameters: rules.clone(),
         verifying_keys: parameters.digest,
         balances,
-        validators: vec![validator],
+        validators,
     })
 }
 

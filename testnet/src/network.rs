@@ -29,6 +29,8 @@ const STOP: Duration = Duration::from_secs(15);
 pub struct UpOptions {
     /// Its folder.
     pub folder: PathBuf,
+    /// How many markets, each a validator of the same power.
+    pub validators: u8,
     /// How many storage nodes.
     pub nodes: u8,
     /// The class of their sectors.
@@ -103,27 +105,30 @@ impl Testnet {
         let names: Vec<_> = (0..options.nodes)
             .map(|index| format!("node-{index}"))
             .collect();
-        let mut roles = vec![Role::Market];
-        roles.resize(names.len().saturating_add(1), Role::Node);
+        let markets: Vec<_> = (0..options.validators.max(1)).map(market_name).collect();
+        let mut roles = vec![Role::Market; markets.len()];
+        roles.resize(names.len().saturating_add(markets.len()), Role::Node);
+        // Several markets meet at ports of their own, which come last.
+        let meeting = if markets.len() > 1 { markets.len() } else { 0 };
+        roles.resize(roles.len().saturating_add(meeting), Role::Market);
         // Said before the long work, where the ports are given.
         if options.first_port.is_some() {
             ports::choose(&roles, options.first_port)?;
         }
         let parameters = parameters::ensure(&options.parameters, &options.rules, report).await?;
         create_folder(&layout.logs(), COMMON_MODE).map_err(at(&layout.logs()))?;
-        let validator = init(
-            commands,
-            &["market", "init", "--data"],
-            &layout.data("market"),
-        )
-        .await?;
+        let mut validators = Vec::new();
+        for name in &markets {
+            let words = ["market", "init", "--data"];
+            validators.push(init(commands, &words, &layout.data(name)).await?);
+        }
         let mut owners = Vec::new();
         for name in &names {
             owners.push(init(commands, &["node", "init", "--data"], &layout.data(name)).await?);
         }
         let wallet = init(commands, &["wallet", "init", "--wallet"], &layout.wallet()).await?;
         crash_point("testnet.initialised");
-        let genesis = genesis::make(&options.rules, &parameters, &validator, &wallet, &owners)?;
+        let genesis = genesis::make(&options.rules, &parameters, &validators, &wallet, &owners)?;
 
         let mut record = Record {
             version: Record::VERSION,
@@ -132,12 +137,17 @@ impl Testnet {
             processes: Vec::new(),
         };
         let ports = ports::choose(&roles, options.first_port)?;
-        let names = std::iter::once("market".to_owned()).chain(names);
-        for ((name, role), port) in names.zip(roles).zip(ports) {
+        let (own, meeting) = ports.split_at(ports.len().saturating_sub(meeting));
+        let mut meeting = meeting.iter();
+        for ((name, role), port) in markets.into_iter().chain(names).zip(roles).zip(own) {
             record.processes.push(ProcessRecord {
                 name,
                 role,
-                port,
+                port: *port,
+                meet: match role {
+                    Role::Market => meeting.next().copied(),
+                    Role::Node => None,
+                },
                 process: None,
             });
         }
@@ -185,7 +195,7 @@ impl Testnet {
         })
     }
 
-    /// Starts the market, then the nodes, and waits until each says that it is ready. If one does
+    /// Starts the markets, then the nodes, and waits until each says that it is ready. If one does
     /// not come up, those that did are stopped.
     ///
     /// # Errors
@@ -208,11 +218,13 @@ impl Testnet {
         stop_with_us: bool,
     ) -> Result<(), TestnetError> {
         let wanted = self.record.processes.clone();
-        if let Some(taken) = wanted
-            .iter()
-            .find(|process| !ports::is_free(process.role, process.port))
-        {
-            return Err(TestnetError::PortInUse { port: taken.port });
+        let places = wanted.iter().flat_map(|process| {
+            [Some(process.port), process.meet].map(|port| (process.role, port))
+        });
+        for (role, port) in places {
+            if let Some(port) = port.filter(|port| !ports::is_free(role, *port)) {
+                return Err(TestnetError::PortInUse { port });
+            }
         }
         // Nodes ask the market as they come up, so it is there first; they do not need each other.
         for role in [Role::Market, Role::Node] {
@@ -225,6 +237,25 @@ impl Testnet {
             }
         }
         Ok(())
+    }
+
+    /// Starts a process again that was killed, and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// No such process, or one that does not come up.
+    pub async fn restart(
+        &mut self,
+        name: &str,
+        commands: &Commands,
+        stop_with_us: bool,
+    ) -> Result<(), TestnetError> {
+        let process = self.record.processes.iter().find(|one| one.name == name);
+        let process = process.cloned().ok_or_else(|| TestnetError::Record {
+            path: self.layout.folder().join(RECORD_FILE),
+            reason: format!("it names no {name}"),
+        })?;
+        let log_before = self.launch(&process, commands, stop_with_us)?;
+        self.wait_ready(&process, log_before).await
     }
 
     /// Starts one process and writes down which it is; answers how long its log was before.
@@ -271,6 +302,17 @@ impl Testnet {
             "--listen".into(),
             format!("127.0.0.1:{}", process.port).into(),
         ];
+        if let Some(meet) = process.meet {
+            arguments.extend(["--meet".into(), format!("127.0.0.1:{meet}").into()]);
+            let markets = self.record.markets();
+            for other in markets.filter(|other| other.name != process.name) {
+                if let Some(meet) = other.meet {
+                    arguments.extend(["--peer".into(), format!("127.0.0.1:{meet}").into()]);
+                }
+                let api = format!("http://127.0.0.1:{}", other.port);
+                arguments.extend(["--forward".into(), api.into()]);
+            }
+        }
         if process.role == Role::Node {
             arguments.extend([
                 "--sectors".into(),
@@ -316,7 +358,7 @@ impl Testnet {
         }
     }
 
-    /// Stops every process of the testnet: the nodes, then the market; first they are asked, and
+    /// Stops every process of the testnet: the nodes, then the markets; first they are asked, and
     /// after a while killed. Answers the names of those that were running.
     ///
     /// # Errors
@@ -426,12 +468,34 @@ impl Testnet {
         Ok(NetworkFolder::open(self.layout.folder())?)
     }
 
+    /// A client of one market's ledger.
+    ///
+    /// # Errors
+    /// No such market.
+    pub fn ledger_of(&self, market: &str) -> Result<LedgerClient, TestnetError> {
+        let process = self.record.markets().find(|one| one.name == market);
+        let process = process.ok_or_else(|| TestnetError::Record {
+            path: self.layout.folder().join(RECORD_FILE),
+            reason: format!("it names no {market}"),
+        })?;
+        let api = format!("http://127.0.0.1:{}", process.port);
+        Ok(LedgerClient::new(&api)?)
+    }
+
     /// A client of its ledger.
     ///
     /// # Errors
     /// As [`Testnet::network`].
     pub fn ledger(&self) -> Result<LedgerClient, TestnetError> {
         Ok(LedgerClient::new(self.network()?.api())?)
+    }
+}
+
+/// The first market is everybody's; the others have numbers.
+fn market_name(index: u8) -> String {
+    match index {
+        0 => "market".into(),
+        index => format!("market-{index}"),
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Record {
     pub class: SectorClass,
     /// How many sectors each node seals.
     pub sectors: u32,
-    /// The market first, then the nodes in order.
+    /// The markets first, then the nodes in order.
     pub processes: Vec<ProcessRecord>,
 }
 
@@ -33,12 +33,15 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessRecord {
-    /// `market` or `node-0` and so on; its folder has this name.
+    /// `market`, `market-1` and so on, or `node-0` and so on; its folder has this name.
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// Where it listens on 127.0.0.1: TCP for the market, UDP for a node.
+    /// Where it listens on 127.0.0.1: TCP for a market, UDP for a node.
     pub port: u16,
+    /// Where a market meets the other markets, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meet: Option<u16>,
     /// The process, once started.
     pub process: Option<ProcessId>,
 }
@@ -110,7 +113,7 @@ impl Record {
         atomic::write(&path, &with_check(&text), 0o644).map_err(at(&path))
     }
 
-    /// The market's process.
+    /// The process of the market that everybody asks.
     ///
     /// # Errors
     /// A record without one.
@@ -122,6 +125,13 @@ impl Record {
                 path: folder.join(RECORD_FILE),
                 reason: "it names no market".into(),
             })
+    }
+
+    /// The markets' processes, in order.
+    pub fn markets(&self) -> impl Iterator<Item = &ProcessRecord> {
+        self.processes
+            .iter()
+            .filter(|process| process.role == Role::Market)
     }
 
     /// The nodes' processes, in order.
@@ -188,6 +198,7 @@ mod tests {
                 name: "market".into(),
                 role: Role::Market,
                 port: 1,
+                meet: None,
                 process: ProcessId::of(std::process::id()),
             }],
         };
@@ -224,6 +235,7 @@ mod tests {
                 name: "market".into(),
                 role: Role::Market,
                 port: 4711,
+                meet: None,
                 process: ProcessId::of(std::process::id()),
             }],
         };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Points that this network does not come to; each is killed at elsewhere.
-const ELSEWHERE: [&str; 1] = ["testnet."];
+const ELSEWHERE: [&str; 2] = ["testnet.", "validators."];
 /// Messages of which each is interrupted when it is written down, when it is sent, and when it is
 /// known to be executed.
 const MESSAGES: [&str; 8] = [

@@ -15,7 +15,7 @@ use holdfast_client::meter::Meter;
 use holdfast_client::put::PutOptions;
 use holdfast_client::session::Session;
 use holdfast_client::wallet::Wallet;
-use holdfast_market::run::{Config, Market, init};
+use holdfast_market::run::{Config, Market, OrderedBy, init};
 use holdfast_market_core::channel::SignedVoucher;
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::{Acceptance, Body, ProviderOffer, encode};
@@ -396,6 +396,8 @@ impl Network {
             verifying_keys: verifying_keys.clone(),
             data,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ordering: OrderedBy::Embedded,
+            forward: Vec::new(),
         });
         let market = market.await.unwrap();
         let api = format!("http://{}", market.address().unwrap());

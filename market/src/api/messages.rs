@@ -20,9 +20,14 @@ pub async fn submit(
 ) -> Answer<Submitted> {
     let body = body?;
     shared.current.takes_messages()?;
+    let forwarder = shared.forwarder.clone();
     blocking(&shared, move |ledger| {
         let message: SignedMessage = decode("signed message", &body)?;
-        let id = ledger.submit(message)?;
+        let known = ledger.is_pending(&message.id()?);
+        let id = ledger.submit(message.clone())?;
+        if !known {
+            forwarder.send(message);
+        }
         Ok(Json(Submitted { id }))
     })
     .await

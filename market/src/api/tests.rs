@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::{LONG_ANSWER, MOST_REQUESTS, Shared, blocking, with_room};
+use crate::forward::Forwarder;
 use crate::run::{Market, RunError};
 use crate::testing::{Network, address, transfer};
 use axum::body::Body;
@@ -353,7 +354,7 @@ async fn a_turn_is_held_by_the_work_though_its_asker_has_gone() {
     let network = Network::new("turns");
     let market = Market::open(network.config()).await.unwrap();
     let (_stop, stopped) = watch::channel(false);
-    let shared = Shared::new(market.current(), stopped);
+    let shared = Shared::new(market.current(), Forwarder::default(), stopped);
     let (begun, begins) = tokio::sync::oneshot::channel();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let asking = shared.clone();

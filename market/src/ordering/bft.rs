@@ -2,23 +2,23 @@
 //! thirds of their power sign it. The engine brings votes, timers and network; blocks, keys and
 //! everything that is on disk but its own log are ours.
 
-mod candidates;
-mod codec;
+pub mod candidates;
+pub mod codec;
 mod config;
-mod context;
+pub mod context;
 mod engine;
 mod files;
-mod guard;
+pub mod guard;
 mod host;
-mod parts;
+pub mod parts;
 mod signing;
 mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{CANDIDATES_FOLDER, CandidateError};
+pub use candidates::CandidateError;
 pub use engine::LOG_FILE;
-pub use guard::{GUARD_FILE, GuardError};
+pub use guard::GuardError;
 
 use super::{Ordering, OrderingError};
 use crate::ledger::Ledger;

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The whole idea on this machine: store, prove, kill half, fetch back, audit.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast testnet demo README.md\n  holdfast testnet demo my-folder --keep"
+    after_help = "Examples:\n  holdfast testnet demo README.md\n  holdfast testnet demo my-folder --keep\n  holdfast testnet demo --validators 4"
 )]
 pub struct DemoArgs {
     /// The file or folder to store [default: some files of the clone that it stands in].
@@ -18,6 +18,9 @@ pub struct DemoArgs {
     /// Leave the network running, and say how to use it.
     #[arg(long)]
     keep: bool,
+    /// How many markets, each a validator; of more than one, one is killed half way and comes back.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
     /// How many storage nodes; half of them are killed.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
@@ -34,6 +37,7 @@ pub(super) async fn run(args: DemoArgs, output: &Output) -> Result<(), CommandEr
     let options = DemoOptions {
         path: args.path,
         folder: args.folder,
+        validators: args.validators,
         nodes: args.nodes,
         keep: args.keep,
     };

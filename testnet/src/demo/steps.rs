@@ -5,6 +5,7 @@ use crate::error::{TestnetError, at};
 use crate::network::Testnet;
 use crate::tree::Tree;
 use crate::view::{LedgerView, ProviderView};
+use holdfast_market_core::block::CertifiedBlock;
 use holdfast_market_core::units::{Amount, Blocks};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -169,6 +170,7 @@ impl Demo<'_> {
             view.deals().count(),
             view.height
         ));
+        let away = self.kill_a_validator().await?;
         let least = |view: &LedgerView| {
             let paid = view.deals().map(|deal| deal.paid_periods);
             paid.min().unwrap_or_default()
@@ -200,6 +202,50 @@ impl Demo<'_> {
         self.check(format!(
             "all {} providers met their deadlines and were paid for {PAID_PERIODS} periods",
             view.providers.len()
+        ));
+        match away {
+            Some(market) => self.bring_back(&market).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Where there are several validators, the last of them dies for two periods.
+    async fn kill_a_validator(&mut self) -> Result<Option<String>, DemoError> {
+        let markets: Vec<_> = self.testnet()?.record().markets().collect();
+        let [_, .., last] = markets.as_slice() else {
+            return Ok(None);
+        };
+        let (name, of) = (last.name.clone(), markets.len());
+        self.testnet()?.kill(&name).await?;
+        self.say(format!("killed {name}, one of {of} validators"));
+        Ok(Some(name))
+    }
+
+    /// The validator that was away comes back and catches up with the others.
+    async fn bring_back(&mut self, market: &str) -> Result<(), DemoError> {
+        let (commands, stop_with_us) = (self.commands, !self.options.keep);
+        let testnet = self.testnet()?;
+        testnet.restart(market, commands, stop_with_us).await?;
+        let back = testnet.ledger_of(market)?;
+        let left = back.status().await?.height;
+        let head = testnet.ledger()?.status().await?.height;
+        let begun = Instant::now();
+        while back.status().await?.height < head {
+            if begun.elapsed() > PATIENCE {
+                return Err(broken(format!("{market} does not catch up")));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let (one, other) = (
+            back.blocks(head, 1).await?,
+            self.testnet()?.ledger()?.blocks(head, 1).await?,
+        );
+        let block = |blocks: &[CertifiedBlock]| blocks.first().map(|one| one.block.clone());
+        if block(&one).is_none() || block(&one) != block(&other) {
+            return Err(broken(format!("{market} has another block {head}")));
+        }
+        self.check(format!(
+            "{market} was away: the others went on from block {left} to {head} without it, and it has caught up"
         ));
         Ok(())
     }

@@ -26,6 +26,7 @@ pub(crate) fn decoders() -> Vec<Decoder> {
                 sample::block(vec![]),
                 sample::block(sample::bodies().into_iter().take(3).collect()),
                 sample::block(sample::bodies()),
+                sample::bft_block(),
             ])
         }),
         cbor("block-list", plain::<Vec<CertifiedBlock>>, || {
@@ -36,7 +37,11 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             encoded([sample::block(sample::bodies()).block])
         }),
         cbor("certificate", plain::<Certificate>, || {
-            encoded([sample::block(vec![]).certificate])
+            let block = sample::block(vec![]);
+            encoded([
+                sample::bft_certificate(&block.block.header),
+                block.certificate,
+            ])
         }),
         cbor("block-header", plain::<Header>, || {
             encoded([sample::block(vec![]).block.header])
@@ -91,6 +96,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         }),
         cbor("state-name", plain::<Name>, || encoded([sample::name()])),
         cbor("state-supply", supply, || encoded([sample::supply()])),
+        cbor("state-validators", plain::<ValidatorSets>, || {
+            encoded([sample::validator_sets()])
+        }),
         cbor("state-chain", plain::<Chain>, || encoded([sample::chain()])),
         cbor("state-beacon", plain::<Beacon>, || {
             encoded([Beacon([7; 32])])

@@ -27,6 +27,8 @@ mod read;
 mod sample;
 #[cfg(feature = "stores")]
 mod stores;
+#[cfg(feature = "stores")]
+mod validators;
 mod wire;
 
 use std::time::Duration;
@@ -129,6 +131,8 @@ pub fn all() -> Vec<Decoder> {
     .concat();
     #[cfg(feature = "stores")]
     all.extend(stores::decoders());
+    #[cfg(feature = "stores")]
+    all.extend(validators::decoders());
     all.sort_by_key(|decoder| decoder.name);
     all
 }

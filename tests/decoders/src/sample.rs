@@ -5,6 +5,7 @@ use holdfast_market_core::block::{
     Block, Certificate, CertifiedBlock, Header, Outcome, OutcomeResult, Validator,
 };
 use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher, Voucher};
+use holdfast_market_core::finality::{Ballot, BallotKind, Precommit};
 use holdfast_market_core::genesis::{Balance, Genesis};
 use holdfast_market_core::message::*;
 use holdfast_market_core::parameters::Parameters;
@@ -343,6 +344,32 @@ pub(crate) fn certificate(header: &Header) -> Certificate {
     Certificate::Embedded { signature }
 }
 
+/// A certificate of one validator of one.
+pub(crate) fn bft_certificate(header: &Header) -> Certificate {
+    let ballot = Ballot {
+        kind: BallotKind::Precommit,
+        height: header.height,
+        round: Round(1),
+        block: Some(header.id().unwrap()),
+        voter: address(8),
+    };
+    let signature = SigningContext::Ballot.sign(NETWORK, &key(8), &ballot);
+    Certificate::Bft {
+        round: Round(1),
+        precommits: vec![Precommit {
+            voter: address(8),
+            signature: signature.unwrap(),
+        }],
+    }
+}
+
+pub(crate) fn validator_sets() -> ValidatorSets {
+    ValidatorSets {
+        next: vec![validator()],
+        after: vec![validator(), validator()],
+    }
+}
+
 pub(crate) fn block(bodies: Vec<Body>) -> CertifiedBlock {
     let header = block_header(3, BlockId([9; 32]));
     CertifiedBlock {
@@ -351,6 +378,15 @@ pub(crate) fn block(bodies: Vec<Body>) -> CertifiedBlock {
             header,
             messages: bodies.into_iter().map(message).collect(),
         },
+    }
+}
+
+/// The same block, ordered by several.
+pub(crate) fn bft_block() -> CertifiedBlock {
+    let block = block(vec![]).block;
+    CertifiedBlock {
+        certificate: bft_certificate(&block.header),
+        block,
     }
 }
 
@@ -553,7 +589,6 @@ pub(crate) fn chain() -> Chain {
         last: BlockId([1; 32]),
         time: 1_700_000_000_000,
         receipts_root: TreeRoot([2; 32]),
-        validators: vec![validator()],
         next_provider: ProviderId(1),
         capacity: ByteCount(8 << 20),
         deadlines: vec![ByteCount(8 << 20), ByteCount(0), ByteCount(0)],

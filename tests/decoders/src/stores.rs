@@ -258,6 +258,7 @@ fn market() -> &'static Market {
         Market {
             service: TowerToHyperService::new(holdfast_market::api::router(
                 Arc::new(Current::new(Arc::new(ledger))),
+                holdfast_market::forward::Forwarder::default(),
                 stopped,
             )),
             runtime: tokio::runtime::Builder::new_current_thread()

@@ -288,6 +288,24 @@ pub const KINDS: &[Kind] = &[
         Becomes::Refused,
         "a_damaged_validator_key_is_refused_by_name",
     ),
+    kind(
+        Owner::Market,
+        "consensus.signed",
+        Becomes::Refused,
+        "a_damaged_guard_is_refused_by_name",
+    ),
+    kind(
+        Owner::Market,
+        "consensus-1.wal",
+        Becomes::Refused,
+        "a_damaged_log_of_the_engine_is_healed_or_refused_by_name",
+    ),
+    kind(
+        Owner::Market,
+        "candidates/*-*",
+        Becomes::Healed,
+        "a_damaged_candidate_is_dropped",
+    ),
     kind(Owner::Market, "folder.json", Becomes::Refused, FOLDER),
     kind(Owner::Market, "lock", Becomes::Harmless, FOLDER),
     kind(Owner::Market, "ledger.mark", Becomes::Healed, LEDGER),
@@ -381,7 +399,7 @@ pub fn unknown_in_testnet(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let owner = match name {
-            "market" => Owner::Market,
+            name if name == "market" || name.starts_with("market-") => Owner::Market,
             "wallet" => Owner::Wallet,
             name if name.starts_with("node-") => Owner::Node,
             _ => continue,
@@ -391,7 +409,9 @@ pub fn unknown_in_testnet(folder: &Path) -> Vec<PathBuf> {
     let ours = |path: &PathBuf| {
         let below = path.strip_prefix(folder).unwrap();
         let first = below.iter().next().unwrap().to_str().unwrap();
-        !["market", "wallet"].contains(&first) && !first.starts_with("node-")
+        let theirs = ["market-", "node-"];
+        !["market", "wallet"].contains(&first)
+            && !theirs.iter().any(|begin| first.starts_with(begin))
     };
     found.extend(unknown(Owner::Network, folder).into_iter().filter(ours));
     found

@@ -87,12 +87,32 @@ pub struct Network {
 impl Network {
     /// Makes a network of so many nodes with a sector each in `folder`; nothing runs yet.
     pub async fn make(binary: &Path, folder: &Path, nodes: u8, rules: Parameters) -> Self {
+        Self::make_with(binary, folder, (1, nodes), rules).await
+    }
+
+    /// Makes a network of so many validators, and of nobody who stores; nothing runs yet.
+    pub async fn of_validators(
+        binary: &Path,
+        folder: &Path,
+        validators: u8,
+        rules: Parameters,
+    ) -> Self {
+        Self::make_with(binary, folder, (validators, 0), rules).await
+    }
+
+    async fn make_with(
+        binary: &Path,
+        folder: &Path,
+        (validators, nodes): (u8, u8),
+        rules: Parameters,
+    ) -> Self {
         let commands = Commands {
             binary: binary.to_owned(),
             peaks: Peaks::default(),
         };
         let mut options = UpOptions {
             folder: folder.to_owned(),
+            validators,
             nodes,
             class: SectorClass::Mib8,
             sectors: 1,
@@ -144,7 +164,7 @@ impl Network {
         format!("127.0.0.1:{}", self.processes[name].record.port)
     }
 
-    /// The names of its processes: `market`, `node-0` and so on.
+    /// The names of its processes: `market`, `market-1`, `node-0` and so on.
     pub fn names(&self) -> Vec<String> {
         self.processes.keys().cloned().collect()
     }
@@ -160,9 +180,13 @@ impl Network {
         self.launch(name);
     }
 
-    /// Starts every process, the market first.
+    /// Starts every process, the markets first.
     pub async fn start_all(&mut self) {
-        self.start("market");
+        for name in self.names() {
+            if name.starts_with("market") {
+                self.start(&name);
+            }
+        }
         let ledger = self.ledger();
         let mut answers = false;
         for _ in 0..1200 {
@@ -175,7 +199,7 @@ impl Network {
         }
         assert!(answers, "the market does not answer");
         for name in self.names() {
-            if name != "market" {
+            if !name.starts_with("market") {
                 self.start(&name);
             }
         }
@@ -281,6 +305,11 @@ impl Network {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// A client of one market's ledger.
+    pub fn ledger_of(&self, market: &str) -> LedgerClient {
+        self.testnet.ledger_of(market).unwrap()
     }
 
     /// A client of its ledger.

@@ -137,7 +137,7 @@ impl Candidates {
         };
         let bytes = encode(&candidate).map_err(|error| failed(std::io::Error::other(error)))?;
         write_whole(&path, &bytes).map_err(failed)?;
-        crash_point("market.candidate.kept");
+        crash_point("validators.candidate-kept");
         self.all.insert(id, candidate);
         Ok(())
     }
@@ -173,4 +173,67 @@ fn read(path: &Path, network: NetworkId, bytes: &[u8]) -> Option<(BlockId, Candi
         && root == header.transactions_root
         && path.file_name()? == name(header.height, &id).as_str();
     holds.then_some((id, candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::damage;
+    use crate::testing::Network;
+
+    #[test]
+    fn a_candidate_is_there_after_a_restart_and_gone_once_its_height_is_decided() {
+        let network = Network::new("candidates");
+        let (ledger, keys) = (network.open(), network.validator());
+        let block = ledger.propose(&keys, 1_800_000_000_000).unwrap();
+        let id = block.header.id().unwrap();
+        let built = SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header);
+        let candidate = Candidate {
+            block,
+            built: Some(built.unwrap()),
+            firsts: Vec::new(),
+        };
+        let open = |head| Candidates::open(&network.data(), ledger.network(), head).unwrap();
+        let mut candidates = open(Height(0));
+        candidates.keep(id, candidate.clone()).unwrap();
+        assert_eq!(open(Height(0)).get(&id), Some(&candidate));
+        assert_eq!(open(Height(1)).get(&id), None);
+        assert_eq!(open(Height(0)).get(&id), None);
+        candidates.keep(id, candidate).unwrap();
+        candidates.forget(Height(1));
+        assert_eq!(open(Height(0)).get(&id), None);
+    }
+
+    #[test]
+    fn a_damaged_candidate_is_dropped() {
+        let network = Network::new("damaged candidates");
+        let (ledger, keys) = (network.open(), network.validator());
+        let block = ledger.propose(&keys, 1_800_000_000_000).unwrap();
+        let id = block.header.id().unwrap();
+        let built = SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header);
+        let candidate = Candidate {
+            block,
+            built: Some(built.unwrap()),
+            firsts: Vec::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("market");
+        let mut candidates = Candidates::open(&data, ledger.network(), Height(0)).unwrap();
+        candidates.keep(id, candidate.clone()).unwrap();
+        let below = Path::new(CANDIDATES_FOLDER).join(name(Height(1), &id));
+        damage::each(
+            &data,
+            &below,
+            40,
+            19,
+            |data, damage| match Candidates::open(data, ledger.network(), Height(0)) {
+                Ok(found) => assert_eq!(found.get(&id), None, "{damage}"),
+                Err(error) => {
+                    assert_eq!(damage, damage::Damage::Unreadable, "{error}");
+                    assert!(error.to_string().contains(CANDIDATES_FOLDER));
+                }
+            },
+        );
+    }
 }

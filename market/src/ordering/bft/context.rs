@@ -186,10 +186,15 @@ impl core::ValidatorSet<Bft> for Voters {
 /// A vote. What of it is signed is [`Ballot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vote {
+    /// Which of a round's two.
     pub kind: VoteType,
+    /// For the block of this height.
     pub height: Height,
+    /// In this round.
     pub round: Round,
+    /// For this block, or for none.
     pub value: NilOrVal<BlockId>,
+    /// Whose.
     pub voter: Key,
 }
 
@@ -279,10 +284,15 @@ impl core::Vote<Bft> for Vote {
 /// A proposal. What of it is signed is [`finality::Offer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
+    /// Of the block of this height.
     pub height: Height,
+    /// In this round.
     pub round: Round,
+    /// The block.
     pub value: Name,
+    /// The earlier round in which two thirds prevoted it; nil where there is none.
     pub pol_round: Round,
+    /// Whose.
     pub proposer: Key,
 }
 

@@ -9,6 +9,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::ordering::OrderingError;
 use holdfast_market_core::query;
 use holdfast_market_core::units::{Address, Blocks, Height};
+use malachitebft_app_channel::app::config::NodeConfig;
 use malachitebft_app_channel::app::engine::network::{NetworkIdentity, NetworkRef};
 use malachitebft_app_channel::app::metrics::SharedRegistry;
 use malachitebft_app_channel::app::types::Keypair;
@@ -18,7 +19,8 @@ use malachitebft_app_channel::{
     AppMsg, Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkMsg, RequestContext,
     Signer, SyncContext, WalContext,
 };
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -38,7 +40,7 @@ pub struct Engine {
     channels: Channels<Bft>,
     handle: EngineHandle,
     network: NetworkRef<Bft>,
-    log: std::path::PathBuf,
+    log: PathBuf,
     begun: bool,
 }
 
@@ -108,22 +110,17 @@ impl Engine {
                 ConsensusContext::new_full_node(Key(Address([0; 32])), checker),
             ),
         };
-        let log_held = || wait_for_log(&log);
-        log_held().await?;
+        wait_for_log(&log).await?;
         let registry = SharedRegistry::global().with_moniker(&moniker);
-        let cfg = &config;
-        let (network, sender) = {
-            use malachitebft_app_channel::app::config::NodeConfig as _;
-            spawn_network_actor::<Bft, Cbor>(
-                identity,
-                cfg.consensus(),
-                cfg.value_sync(),
-                &registry,
-                Cbor,
-            )
-            .await
-            .map_err(failed)?
-        };
+        let (network, sender) = spawn_network_actor::<Bft, Cbor>(
+            identity,
+            config.consensus(),
+            config.value_sync(),
+            &registry,
+            Cbor,
+        )
+        .await
+        .map_err(failed)?;
         let built = EngineBuilder::new(Bft, config)
             .with_custom_network(network.clone(), sender)
             .with_default_wal(WalContext::new(log.clone(), Cbor))
@@ -144,7 +141,7 @@ impl Engine {
                 watching,
             )),
             Err(error) => {
-                let _ = network.stop_and_wait(None, Some(ENDING.into())).await;
+                let _ = network.stop_and_wait(None, Some(ENDING)).await;
                 Err(failed(error))
             }
         }
@@ -184,7 +181,7 @@ impl Engine {
     /// Ends it: its port and its log are free when this returns.
     pub async fn stop(mut self) {
         // The network first: whoever kills its supervisor leaves its socket open.
-        let _ = self.network.stop_and_wait(None, Some(ENDING.into())).await;
+        let _ = self.network.stop_and_wait(None, Some(ENDING)).await;
         self.handle.actor.stop(None);
         if timeout(ENDING, &mut self.handle.handle).await.is_err() {
             self.handle.actor.kill();
@@ -210,8 +207,8 @@ fn must_watch(guard: &Guard, log: &Path, head: Height) -> Result<Option<Height>,
 }
 
 /// Whether the port is free: the engine would say nothing if it were not.
-fn free_port(listen: std::net::SocketAddr) -> Result<(), OrderingError> {
-    let bound = std::net::TcpListener::bind(listen);
+fn free_port(listen: SocketAddr) -> Result<(), OrderingError> {
+    let bound = TcpListener::bind(listen);
     bound.map(drop).map_err(|error| {
         OrderingError::Network(format!(
             "{listen} cannot be listened on for other markets: {error}; choose another port"

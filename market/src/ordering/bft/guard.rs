@@ -5,6 +5,7 @@
 use super::files::{read_small, write_whole};
 use holdfast_market_core::units::Height;
 use holdfast_proofs::checked::{with_check, without_check};
+use holdfast_proofs::crash::crash_point;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,7 @@ impl Guard {
             let file = GuardFile { signed: height };
             let object = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
             write_whole(&self.path, &with_check(&object)).map_err(failed)?;
+            crash_point("validators.height-noted");
             self.signed = height;
         }
         Ok(())
@@ -156,17 +158,34 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_guard_is_refused_by_name() {
+        use crate::damage;
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("market");
+        std::fs::create_dir(&data).unwrap();
+        Guard::open(&data).unwrap().note(Height(77)).unwrap();
+        damage::each(&data, Path::new(GUARD_FILE), 40, 20, |data, damage| {
+            // Where it is gone the engine's log knows.
+            if damage != damage::Damage::Gone {
+                let read = Guard::open(data).map(|guard| guard.signed());
+                let read = read.map_err(|error| error.to_string());
+                damage::assert_named_or_same(read, &Height(77), GUARD_FILE, &damage);
+            }
+        });
+    }
+
+    #[test]
     fn a_log_says_which_height_it_is_of() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         assert_eq!(height_of_log(&path).unwrap(), None);
         std::fs::write(&path, [0; 11]).unwrap();
         assert_eq!(height_of_log(&path).unwrap(), None);
-        let log = malachitebft_app_channel::app::wal::Log::open(&path.with_extension("real"));
-        let mut log = log.unwrap();
+        let real = folder.path().join("real");
+        let mut log = malachitebft_app_channel::app::wal::Log::open(&real).unwrap();
         log.reset(9).unwrap();
         drop(log);
-        let height = height_of_log(&path.with_extension("real")).unwrap();
+        let height = height_of_log(&real).unwrap();
         assert_eq!(height, Some(Height(9)));
     }
 }

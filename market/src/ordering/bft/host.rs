@@ -18,6 +18,7 @@ use holdfast_market_core::message::{SigningContext, decode, encode};
 use holdfast_market_core::query;
 use holdfast_market_core::state::ValidatorSets;
 use holdfast_market_core::units::{BlockId, Blocks, ByteCount, Height, Round};
+use holdfast_proofs::crash::crash_point;
 use malachitebft_app_channel::app::engine::host::{HeightParams, Next, SyncedValueOutcome};
 use malachitebft_app_channel::app::streaming::{StreamContent, StreamId, StreamMessage};
 use malachitebft_app_channel::app::types::core::{self, CommitCertificate, Validity};
@@ -534,12 +535,14 @@ impl Host {
                 precommits,
             },
         };
+        crash_point("validators.decided");
         let ledger = Arc::clone(&self.ledger);
         aside(move || {
             ledger.commit(&certified)?;
             crate::history::record(&ledger, height)
         })
         .await??;
+        crash_point("validators.committed");
         self.candidates.forget(height);
         self.streams.forget(height);
         Ok(())

@@ -263,10 +263,10 @@ mod tests {
         let (number, part) = parts.next().unwrap();
         streams.take(key(1, 1), number, part, |_| true);
         for publisher in 0..1000u32 {
-            for number in 1..20 {
-                let stream = (publisher.to_le_bytes().to_vec(), vec![number as u8]);
+            for number in 1..20u8 {
+                let stream = (publisher.to_le_bytes().to_vec(), vec![number]);
                 let piece = Part::Piece(vec![7; 100]);
-                assert_eq!(streams.take(stream, number, piece, |_| true), None);
+                assert_eq!(streams.take(stream, number.into(), piece, |_| true), None);
             }
         }
         let strangers = streams.open.values().filter(|open| open.first.is_none());
@@ -284,9 +284,9 @@ mod tests {
     #[test]
     fn of_announced_blocks_those_of_the_nearest_rounds_stay() {
         let mut streams = Streams::default();
-        for round in (0..30).rev() {
-            let part = Part::First(Box::new(first(5, round, 10)));
-            streams.take(key(1, round as u8), 0, part, |_| true);
+        for round in (0..30u8).rev() {
+            let part = Part::First(Box::new(first(5, round.into(), 10)));
+            streams.take(key(1, round), 0, part, |_| true);
         }
         let mut rounds: Vec<u32> = streams
             .open

@@ -26,12 +26,14 @@ async fn one_validators_engine_conforms() {
         .await;
 }
 
+type Running = JoinHandle<Result<(), OrderingError>>;
+
 /// One market of several.
 struct Market {
     network: Network,
     meeting: Meeting,
     ledger: Arc<Ledger>,
-    running: Option<(watch::Sender<bool>, JoinHandle<Result<(), OrderingError>>)>,
+    running: Option<(watch::Sender<bool>, Running)>,
 }
 
 impl Market {
@@ -162,4 +164,56 @@ async fn with_two_of_four_away_nothing_is_final_and_with_one_back_it_goes_on() {
         market.stop().await;
     }
     assert_agreed(&four);
+}
+
+/// Runs one validator's engine over the ledger in `data`: which height it reaches in a while, or
+/// why it ends.
+async fn outcome(network: &Network, data: &std::path::Path) -> Result<Height, OrderingError> {
+    let open = Ledger::open(data, network.genesis.clone(), &network.verifying_keys);
+    let ledger = Arc::new(open.unwrap());
+    let keys = Some(Arc::new(network.validator()));
+    let before = ledger.head().height;
+    let (stop, stopped) = watch::channel(false);
+    let engine = Bft::new(keys, data.into(), alone());
+    let running = tokio::spawn(engine.run(Arc::clone(&ledger), stopped));
+    let mut heads = ledger.follow();
+    let further = async { heads.wait_for(|head| head.height > before).await.is_ok() };
+    let _ = tokio::time::timeout(Duration::from_secs(4), further).await;
+    let _ = stop.send(true);
+    running.await.unwrap().map(|()| ledger.head().height)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_of_the_engine_is_healed_or_refused_by_name() {
+    use crate::damage::{Damage, each};
+    let network = Network::new("damaged log");
+    let data = network.data();
+    let before = outcome(&network, &data).await.unwrap();
+    let mut copies = Vec::new();
+    each(
+        &data,
+        std::path::Path::new(LOG_FILE),
+        6,
+        21,
+        |copy, damage| {
+            let kept = tempfile::tempdir().unwrap();
+            for file in crate::damage::files(copy) {
+                let to = kept.path().join(file.strip_prefix(copy).unwrap());
+                std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                std::fs::copy(&file, to).unwrap();
+            }
+            if damage == Damage::Unreadable {
+                std::fs::create_dir_all(kept.path().join(LOG_FILE)).unwrap();
+            }
+            copies.push((kept, damage));
+        },
+    );
+    let mut healed = 0;
+    for (copy, damage) in copies {
+        match outcome(&network, copy.path()).await {
+            Ok(height) => healed += usize::from(height > before),
+            Err(error) => assert!(error.to_string().contains(LOG_FILE), "{damage}: {error}"),
+        }
+    }
+    assert!(healed > 0);
 }

@@ -3,7 +3,7 @@
 use super::market::World;
 use holdfast_faults::disk::{BLOCK_BYTES, Disk, Loss};
 use holdfast_faults::is_long;
-use holdfast_market::run::{Config, Market, RunError};
+use holdfast_market::run::{Config, Market, OrderedBy, RunError};
 use holdfast_market::validator::ValidatorKeys;
 use holdfast_market_core::block::CertifiedBlock;
 use holdfast_market_core::message::{Body, SignedMessage};
@@ -46,6 +46,8 @@ impl Running {
             verifying_keys: world.verifying_keys.clone(),
             data: data.clone(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            ordering: OrderedBy::Embedded,
+            forward: Vec::new(),
         };
         let market = Market::open(config).await.unwrap();
         let client = LedgerClient::new(&format!("http://{}", market.address().unwrap())).unwrap();
