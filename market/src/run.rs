@@ -250,13 +250,12 @@ impl Reopening {
         }
     }
 
-    /// Whether the disk refused. Where the engine's log failed, or a part of it died, only the disk
-    /// itself can say.
+    /// Whether the disk refused. Where a candidate or the engine's log could not be used, or a part of
+    /// the engine died, only the disk itself can say.
     async fn is_the_disks(&self, error: &OrderingError) -> bool {
         match error {
             OrderingError::Ledger(error) => error.is_the_disks(),
-            OrderingError::Candidate(_) => true,
-            OrderingError::Log { .. } | OrderingError::Failed(_) => {
+            OrderingError::Candidate(_) | OrderingError::Log { .. } | OrderingError::Failed(_) => {
                 let data = self.data.clone();
                 let room = tokio::task::spawn_blocking(move || room::check(&data, ROOM)).await;
                 !matches!(room, Ok(Ok(())))

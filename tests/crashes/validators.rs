@@ -34,7 +34,7 @@ async fn all_reach(network: &mut Network, height: Height) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validators_killed_at_every_point_in_turn_go_on_with_one_chain_and_sign_nothing_twice() {
+async fn validators_killed_at_every_point_in_turn_go_on_with_one_chain() {
     let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let logs = folder.path().join("points");

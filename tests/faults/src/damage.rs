@@ -302,6 +302,12 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         Owner::Market,
+        "consensus-watch.wal",
+        Becomes::Harmless,
+        "a_validator_whose_log_is_gone_watches_at_every_start_until_its_height_is_decided",
+    ),
+    kind(
+        Owner::Market,
         "candidates/*-*",
         Becomes::Healed,
         "a_damaged_candidate_is_dropped",

@@ -57,11 +57,14 @@ impl Candidate {
             .find(|first| first.announcement.round == round)
     }
 
-    /// Notes how the block was announced once more.
-    pub fn announced(&mut self, first: First) {
-        if self.first_of(first.announcement.round).is_none() && self.firsts.len() < MOST_FIRSTS {
+    /// Notes how the block was announced once more; whether that is new, and there is room for it.
+    pub fn announced(&mut self, first: First) -> bool {
+        let is_new = self.first_of(first.announcement.round).is_none();
+        let kept = is_new && self.firsts.len() < MOST_FIRSTS;
+        if kept {
             self.firsts.push(first);
         }
+        kept
     }
 }
 

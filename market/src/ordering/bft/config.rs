@@ -40,6 +40,8 @@ impl EngineConfig {
             // A home network's validators, and every one of a testnet, share an address.
             discovery: DiscoveryConfig {
                 max_connections_per_ip: 64,
+                // More than that: nobody takes every place from one address.
+                num_inbound_peers: 256,
                 ip_throttle_duration: Duration::ZERO,
                 ..DiscoveryConfig::default()
             },

@@ -28,6 +28,9 @@ use tokio::time::timeout;
 
 /// The engine's log in the market's data folder. Its name carries the version of what is in it.
 pub const LOG_FILE: &str = "consensus-1.wal";
+/// The log of one who only watches, begun anew at each start. The validator's own stays as it is: as
+/// long as it does not know the height that was signed for, every start watches.
+pub const WATCH_LOG_FILE: &str = "consensus-watch.wal";
 /// How long the engine may take to begin.
 const BEGINNING: Duration = Duration::from_secs(15);
 /// How long a part of the engine may take to end.
@@ -55,14 +58,27 @@ impl Engine {
         bft: &super::Bft,
         ledger: &Arc<Ledger>,
     ) -> Result<(Self, Option<Height>), OrderingError> {
-        let log = bft.data.join(LOG_FILE);
+        let own_log = bft.data.join(LOG_FILE);
         let guard = Guard::open(&bft.data)?;
-        let watching = must_watch(&guard, &log, ledger.head().height)?;
+        let watching = must_watch(&guard, &own_log, ledger.head().height)?;
         if let Some(signed) = watching {
             tracing::warn!(
                 "this validator has signed for height {signed} and its log does not say what; it only watches until that height is decided"
             );
         }
+        let log = match watching {
+            None => own_log,
+            Some(_) => {
+                let log = bft.data.join(WATCH_LOG_FILE);
+                wait_for_log(&log).await?;
+                match std::fs::remove_file(&log) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(OrderingError::Log { path: log });
+                    }
+                    _ => log,
+                }
+            }
+        };
         free_port(bft.meeting.listen)?;
         let listen = multiaddr(&bft.meeting.listen.to_string())?;
         let peers = bft.meeting.peers.iter().map(|peer| multiaddr(peer));

@@ -11,7 +11,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::ordering::{OrderingError, now};
 use crate::validator::ValidatorKeys;
 use bytes::Bytes;
-use holdfast_market_core::block::{Block, Certificate, CertifiedBlock};
+use holdfast_market_core::block::{Block, Certificate, CertifiedBlock, transactions_root};
 use holdfast_market_core::execute::BlockError;
 use holdfast_market_core::finality::Precommit;
 use holdfast_market_core::message::{SigningContext, decode, encode};
@@ -25,6 +25,7 @@ use malachitebft_app_channel::app::types::core::{self, CommitCertificate, Validi
 use malachitebft_app_channel::app::types::sync::RawDecidedValue;
 use malachitebft_app_channel::app::types::{LocallyProposedValue, PeerId, ProposedValue};
 use malachitebft_app_channel::{AppMsg, NetworkMsg};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,10 @@ const CLOCK_SKEW: u64 = 30_000;
 const CLOCK_SKEW_BLOCKS: u64 = 10;
 /// Rounds ahead of ours whose blocks are put together.
 const ROUNDS_AHEAD: u32 = 10;
+/// Rounds of a height that are looked through for a builder's turn, at most.
+const MOST_ROUNDS: u32 = 10_000;
+/// Different blocks of one proposer and round that are looked at, at most: an honest one has one.
+const MOST_OF_A_ROUND: usize = 2;
 /// Blocks of the height after the one being decided that wait for it, at most.
 const MOST_EARLY: usize = 2;
 
@@ -49,8 +54,12 @@ pub struct Host {
     /// Blocks that came before their height.
     early: Vec<Whole>,
     round: Round,
+    /// Blocks that were announced for the height, by round: more than two of one are not looked at.
+    announced: BTreeMap<(Height, Round), Vec<BlockId>>,
     streamed: u64,
     network: mpsc::Sender<NetworkMsg<Bft>>,
+    #[cfg(test)]
+    lie: Option<super::tests::Lie>,
 }
 
 /// What is found of a block that came with its announcement.
@@ -87,9 +96,18 @@ impl Host {
             streams: Streams::default(),
             early: Vec::new(),
             round: Round(0),
+            announced: BTreeMap::new(),
             streamed: 0,
             network,
+            #[cfg(test)]
+            lie: None,
         })
+    }
+
+    /// The same, offering blocks that are not right.
+    #[cfg(test)]
+    pub fn telling(self, lie: Option<super::tests::Lie>) -> Self {
+        Self { lie, ..self }
     }
 
     /// Answers one question. A reply that nobody waits for any more is let go.
@@ -230,7 +248,7 @@ impl Host {
         round: core::Round,
     ) -> Result<Vec<ProposedValue<Bft>>, OrderingError> {
         self.round = round_of(round).unwrap_or_default();
-        self.streams.forget(Height(height.0.saturating_sub(1)));
+        self.streams.forget_before(height, self.round);
         for whole in std::mem::take(&mut self.early) {
             if whole.first.announcement.height == height {
                 self.judge(whole).await?;
@@ -279,6 +297,11 @@ impl Host {
                     Ok::<_, LedgerError>((block.header.id()?, block, built))
                 });
                 let (id, block, built) = built.await??;
+                #[cfg(test)]
+                let (id, block, built) = match self.lie {
+                    Some(lie) => lie.tell(&self.ledger, &keys, block),
+                    None => (id, block, built),
+                };
                 let candidate = Candidate {
                     block,
                     built: Some(built),
@@ -387,18 +410,32 @@ impl Host {
         };
         let (network, round) = (self.ledger.network(), self.round);
         let next = self.ledger.head().height.after(Blocks(1));
+        let announced = &mut self.announced;
         let whole = self.streams.take(key, message.sequence, part, |first| {
             let one = &first.announcement;
-            let is_near = one.height != next || one.round.0 <= round.0.saturating_add(ROUNDS_AHEAD);
+            // What a past round announced is not waited for any more.
+            let rounds = match one.height == next {
+                true => round.0..=round.0.saturating_add(ROUNDS_AHEAD),
+                false => 0..=ROUNDS_AHEAD,
+            };
+            let is_near = rounds.contains(&one.round.0);
             let turn = voters.map(|voters| voters.proposer(one.height, one.round));
-            is_near
+            let is_right = is_near
                 && turn == Some(Key(one.proposer))
                 && SigningContext::Stream.verify(
                     network,
                     one.proposer.as_bytes(),
                     one,
                     &first.signature,
-                )
+                );
+            let blocks = match is_right {
+                true => announced.entry((one.height, one.round)).or_default(),
+                false => return false,
+            };
+            if !blocks.contains(&one.block) && blocks.len() < MOST_OF_A_ROUND {
+                blocks.push(one.block);
+            }
+            blocks.contains(&one.block)
         });
         let Some(whole) = whole else {
             return Ok(None);
@@ -438,8 +475,9 @@ impl Host {
             let mut known = known.clone();
             if known.built.is_some() && known.first_of(one.round).is_none() {
                 let id = one.block;
-                known.announced(first);
-                self.candidates.keep(id, known)?;
+                if known.announced(first) {
+                    self.candidates.keep(id, known)?;
+                }
             }
             return Ok(Verdict::Valid);
         }
@@ -453,8 +491,10 @@ impl Host {
         let is_turn = match one.valid_round {
             None => builder.0 == one.proposer,
             Some(round) => {
+                // A round is near ours ([`Self::part`]), so this ends soon but where the network has
+                // had no block for hours; then anybody has had a turn.
                 round < one.round
-                    && (0..=round.0)
+                    && (0..=round.0.min(MOST_ROUNDS))
                         .any(|round| voters.proposer(one.height, Round(round)) == builder)
             }
         };
@@ -464,8 +504,9 @@ impl Host {
             header,
             &first.built,
         );
+        // Other messages under an honest header are not the announced block, and say nothing of it.
         let fits = header.id().is_ok_and(|id| id == one.block) && header.height == one.height;
-        if !fits || !is_turn || !is_built {
+        if !fits || !is_turn || !is_built || !is_whole(&block) {
             return Ok(Verdict::Nothing);
         }
         let interval = u64::try_from(self.interval().as_millis()).unwrap_or(u64::MAX);
@@ -545,6 +586,7 @@ impl Host {
         crash_point("validators.committed");
         self.candidates.forget(height);
         self.streams.forget(height);
+        self.announced.retain(|(at, _), _| *at > height);
         Ok(())
     }
 
@@ -555,7 +597,14 @@ impl Host {
         to: Height,
     ) -> Result<Vec<RawDecidedValue<Bft>>, OrderingError> {
         let ledger = Arc::clone(&self.ledger);
-        let blocks = aside(move || ledger.blocks(from..=to)).await??;
+        let blocks = match aside(move || ledger.blocks(from..=to)).await? {
+            Ok(blocks) => blocks,
+            // Another market may have what this one has lost; it goes on ordering.
+            Err(error) => {
+                tracing::error!("blocks for another market cannot be read: {error}");
+                return Ok(Vec::new());
+            }
+        };
         let mut values = Vec::new();
         for certified in &blocks {
             let header = &certified.block.header;
@@ -583,7 +632,8 @@ impl Host {
         let Ok(id) = block.header.id() else {
             return Ok(SyncedValueOutcome::PeerFault);
         };
-        if block.header.height != height {
+        // The certificate is over the header: whoever sends other messages with it is a liar.
+        if block.header.height != height || !is_whole(&block) {
             return Ok(SyncedValueOutcome::PeerFault);
         }
         let verdict = |validity| {
@@ -630,6 +680,11 @@ fn proposed(
         value: Name(block),
         validity,
     }
+}
+
+/// Whether the block's messages are those that its header names.
+fn is_whole(block: &Block) -> bool {
+    transactions_root(&block.messages).is_ok_and(|root| root == block.header.transactions_root)
 }
 
 /// Whether the error says that the block is wrong, and not that it could not be looked at.

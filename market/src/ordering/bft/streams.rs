@@ -1,7 +1,7 @@
 //! Parts of blocks put together again. They come in any order, twice or never, and from anybody:
 //! what is kept of strangers is little and goes first.
 
-use super::parts::{First, PIECE_BYTES, Part};
+use super::parts::{Announcement, First, PIECE_BYTES, Part};
 use holdfast_market_core::units::{Height, Round};
 use std::collections::BTreeMap;
 
@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 const MOST_ANNOUNCED: usize = 8;
 /// Streams whose first part has not come yet, at most.
 const MOST_UNANNOUNCED: usize = 8;
+/// Streams of one round, at most.
+const MOST_OF_A_ROUND: usize = 4;
 /// Pieces that are kept of one of them, at most.
 const MOST_AHEAD: usize = 4;
 
@@ -83,6 +85,7 @@ impl Streams {
                     self.open.remove(&key);
                     return None;
                 }
+                self.make_place(&key, &first.announcement);
                 let begun = self.next();
                 let open = self.open.entry(key.clone()).or_default();
                 open.begun = begun;
@@ -135,9 +138,40 @@ impl Streams {
         });
     }
 
+    /// Forgets what is announced for heights below `height`, or for rounds of it below `round`.
+    pub fn forget_before(&mut self, height: Height, round: Round) {
+        self.open.retain(|_, open| {
+            let first = open.first.as_ref().map(|first| &first.announcement);
+            first.is_none_or(|one| (one.height, one.round) >= (height, round))
+        });
+    }
+
     fn next(&mut self) -> u64 {
         self.begun = self.begun.saturating_add(1);
         self.begun
+    }
+
+    /// A publisher has one stream for a round; of all that announce one block for a round few are
+    /// put together at once: whoever sends an announcement on has not made it.
+    fn make_place(&mut self, key: &StreamKey, one: &Announcement) {
+        let same_round = |open: &Open| {
+            let first = open.first.as_ref().map(|first| &first.announcement);
+            first.is_some_and(|other| (other.height, other.round) == (one.height, one.round))
+        };
+        self.open
+            .retain(|other, open| other.0 != key.0 || other == key || !same_round(open));
+        let same: Vec<(u64, StreamKey)> = self
+            .open
+            .iter()
+            .filter(|(_, open)| same_round(open))
+            .map(|(key, open)| (open.begun, key.clone()))
+            .collect();
+        if same.len() >= MOST_OF_A_ROUND
+            && let Some((_, newest)) = same.into_iter().max()
+        {
+            // The first to come stay: the proposer's own parts are there before anybody's copy.
+            self.open.remove(&newest);
+        }
     }
 
     /// Of strangers' streams the oldest go; of announced ones those that are needed last.
@@ -169,7 +203,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::super::parts::{Announcement, LONGEST_BLOCK, cut};
+    use super::super::parts::{LONGEST_BLOCK, cut};
     use super::*;
     use holdfast_market_core::units::{Address, BlockId, ByteCount, Signature};
     use rand_chacha::ChaCha8Rng;
@@ -297,6 +331,31 @@ mod tests {
         assert_eq!(rounds, [0, 1, 2, 3, 4, 5, 6, 7]);
         streams.forget(Height(5));
         assert!(streams.open.is_empty());
+    }
+
+    #[test]
+    fn copies_of_an_announcement_do_not_drive_out_the_first_and_past_rounds_are_forgotten() {
+        let content = block(PIECE_BYTES + 9);
+        let parts: Vec<_> = cut(first(5, 3, content.len()), &content).collect();
+        let mut streams = Streams::default();
+        let (number, part) = parts[0].clone();
+        streams.take(key(1, 1), number, part.clone(), |_| true);
+        for publisher in 2..200 {
+            for stream in 0..3 {
+                streams.take(key(publisher, stream), number, part.clone(), |_| true);
+            }
+        }
+        assert!(streams.open.len() <= MOST_OF_A_ROUND);
+        for round in 0..3u8 {
+            let old = Part::First(Box::new(first(5, round.into(), 10)));
+            streams.take(key(9, 50 + round), 0, old, |_| true);
+        }
+        streams.forget_before(Height(5), Round(3));
+        let rounds = |open: &Open| open.first.as_ref().unwrap().announcement.round;
+        assert!(streams.open.values().all(|open| rounds(open) == Round(3)));
+        let mut rest = parts.into_iter().skip(1);
+        let whole = rest.find_map(|(number, part)| streams.take(key(1, 1), number, part, |_| true));
+        assert_eq!(whole.unwrap().bytes, content);
     }
 
     #[test]
