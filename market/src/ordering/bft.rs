@@ -47,8 +47,6 @@ pub struct Bft {
     /// The market's data folder.
     data: PathBuf,
     meeting: Meeting,
-    #[cfg(test)]
-    lie: Option<tests::Lie>,
 }
 
 impl Bft {
@@ -58,8 +56,6 @@ impl Bft {
             keys,
             data,
             meeting,
-            #[cfg(test)]
-            lie: None,
         }
     }
 
@@ -73,8 +69,6 @@ impl Bft {
         let keys = self.keys.clone().filter(|_| watching.is_none());
         let network = engine.network();
         let host = Host::new(Arc::clone(ledger), keys, &self.data, network);
-        #[cfg(test)]
-        let host = host.map(|host| host.telling(self.lie));
         let ended = match host {
             Ok(mut host) => loop {
                 let message = tokio::select! {
