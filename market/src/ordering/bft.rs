@@ -47,6 +47,8 @@ pub struct Bft {
     /// The market's data folder.
     data: PathBuf,
     meeting: Meeting,
+    #[cfg(test)]
+    lie: Option<tests::Lie>,
 }
 
 impl Bft {
@@ -56,6 +58,8 @@ impl Bft {
             keys,
             data,
             meeting,
+            #[cfg(test)]
+            lie: None,
         }
     }
 
@@ -69,6 +73,8 @@ impl Bft {
         let keys = self.keys.clone().filter(|_| watching.is_none());
         let network = engine.network();
         let host = Host::new(Arc::clone(ledger), keys, &self.data, network);
+        #[cfg(test)]
+        let host = host.map(|host| host.telling(self.lie));
         let ended = match host {
             Ok(mut host) => loop {
                 let message = tokio::select! {

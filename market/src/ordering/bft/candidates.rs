@@ -183,20 +183,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::damage;
+    use crate::ledger::Ledger;
     use crate::testing::Network;
 
-    #[test]
-    fn a_candidate_is_there_after_a_restart_and_gone_once_its_height_is_decided() {
-        let network = Network::new("candidates");
-        let (ledger, keys) = (network.open(), network.validator());
+    fn candidate(network: &Network, ledger: &Ledger) -> (BlockId, Candidate) {
+        let keys = network.validator();
         let block = ledger.propose(&keys, 1_800_000_000_000).unwrap();
-        let id = block.header.id().unwrap();
         let built = SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header);
         let candidate = Candidate {
             block,
             built: Some(built.unwrap()),
             firsts: Vec::new(),
         };
+        (candidate.block.header.id().unwrap(), candidate)
+    }
+
+    #[test]
+    fn a_candidate_is_there_after_a_restart_and_gone_once_its_height_is_decided() {
+        let network = Network::new("candidates");
+        let ledger = network.open();
+        let (id, candidate) = candidate(&network, &ledger);
         let open = |head| Candidates::open(&network.data(), ledger.network(), head).unwrap();
         let mut candidates = open(Height(0));
         candidates.keep(id, candidate.clone()).unwrap();
@@ -211,15 +217,8 @@ mod tests {
     #[test]
     fn a_damaged_candidate_is_dropped() {
         let network = Network::new("damaged candidates");
-        let (ledger, keys) = (network.open(), network.validator());
-        let block = ledger.propose(&keys, 1_800_000_000_000).unwrap();
-        let id = block.header.id().unwrap();
-        let built = SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header);
-        let candidate = Candidate {
-            block,
-            built: Some(built.unwrap()),
-            firsts: Vec::new(),
-        };
+        let ledger = network.open();
+        let (id, candidate) = candidate(&network, &ledger);
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("market");
         let mut candidates = Candidates::open(&data, ledger.network(), Height(0)).unwrap();

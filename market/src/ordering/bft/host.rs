@@ -58,6 +58,8 @@ pub struct Host {
     announced: BTreeMap<(Height, Round), Vec<BlockId>>,
     streamed: u64,
     network: mpsc::Sender<NetworkMsg<Bft>>,
+    #[cfg(test)]
+    lie: Option<super::tests::Lie>,
 }
 
 /// What is found of a block that came with its announcement.
@@ -97,7 +99,15 @@ impl Host {
             announced: BTreeMap::new(),
             streamed: 0,
             network,
+            #[cfg(test)]
+            lie: None,
         })
+    }
+
+    /// The same, offering blocks that are not right.
+    #[cfg(test)]
+    pub fn telling(self, lie: Option<super::tests::Lie>) -> Self {
+        Self { lie, ..self }
     }
 
     /// Answers one question. A reply that nobody waits for any more is let go.
@@ -287,6 +297,11 @@ impl Host {
                     Ok::<_, LedgerError>((block.header.id()?, block, built))
                 });
                 let (id, block, built) = built.await??;
+                #[cfg(test)]
+                let (id, block, built) = match self.lie {
+                    Some(lie) => lie.tell(&self.ledger, &keys, block),
+                    None => (id, block, built),
+                };
                 let candidate = Candidate {
                     block,
                     built: Some(built),

@@ -4,9 +4,12 @@
 use super::*;
 use crate::ledger::Ledger;
 use crate::ordering::conformance::conforms;
-use crate::testing::Network;
+use crate::testing::{Network, transfer};
+use holdfast_market_core::block::{Block, Certificate, transactions_root};
+use holdfast_market_core::finality::proposer;
+use holdfast_market_core::message::SigningContext;
 use holdfast_market_core::query;
-use holdfast_market_core::units::{Address, Amount, Blocks, Height};
+use holdfast_market_core::units::{Address, Amount, BlockId, Blocks, Height, Round, Signature};
 use std::net::TcpListener;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -28,18 +31,63 @@ async fn one_validators_engine_conforms() {
 
 type Running = JoinHandle<Result<(), OrderingError>>;
 
+/// What a lying proposer does to its blocks.
+#[derive(Clone, Copy, Debug)]
+pub enum Lie {
+    /// Dates them at the end of time.
+    EndOfTime,
+    /// Names another state than the chain has.
+    OtherState,
+    /// Says that another validator built them.
+    OtherBuilder,
+    /// Puts in a message that nobody signed.
+    ForgedMessage,
+}
+
+impl Lie {
+    /// The block as it is told, signed by the liar.
+    pub fn tell(
+        self,
+        ledger: &Ledger,
+        keys: &ValidatorKeys,
+        mut block: Block,
+    ) -> (BlockId, Block, Signature) {
+        let header = &mut block.header;
+        match self {
+            Self::EndOfTime => header.time = u64::MAX,
+            Self::OtherState => header.state_root.0[0] ^= 1,
+            Self::OtherBuilder => {
+                let set = query::validators(&ledger.view()).unwrap().next;
+                let other = set.iter().find(|one| one.key != keys.address());
+                header.builder = other.unwrap().key;
+            }
+            Self::ForgedMessage => {
+                let rich = ed25519_dalek::SigningKey::from_bytes(&[42; 32]);
+                let mut forged = transfer(ledger.genesis(), &rich, 0, Address([9; 32]), Amount(1));
+                forged.signature.0[3] ^= 1;
+                block.messages.push(forged);
+                header.transactions_root = transactions_root(&block.messages).unwrap();
+            }
+        }
+        let built = SigningContext::Block.sign(ledger.network(), keys.consensus(), &block.header);
+        (block.header.id().unwrap(), block, built.unwrap())
+    }
+}
+
 /// One market of several.
 struct Market {
     network: Network,
     meeting: Meeting,
     ledger: Arc<Ledger>,
     running: Option<(watch::Sender<bool>, Running)>,
+    lie: Option<Lie>,
 }
 
 impl Market {
     fn start(&mut self) {
         let keys = Arc::new(self.network.validator());
-        let engine = Bft::new(Some(keys), self.network.data(), self.meeting.clone());
+        let mut engine = Bft::new(Some(keys), self.network.data(), self.meeting.clone());
+        engine.lie = self.lie;
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(Arc::clone(&self.ledger), stopped));
         self.running = Some((stop, running));
@@ -87,6 +135,7 @@ fn markets(name: &str, count: u8) -> Vec<Market> {
             },
             network,
             running: None,
+            lie: None,
         })
         .collect()
 }
@@ -164,6 +213,45 @@ async fn with_two_of_four_away_nothing_is_final_and_with_one_back_it_goes_on() {
         market.stop().await;
     }
     assert_agreed(&four);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_of_a_lying_proposer_get_no_votes_and_its_rounds_pass() {
+    let lies = [
+        Lie::EndOfTime,
+        Lie::OtherState,
+        Lie::OtherBuilder,
+        Lie::ForgedMessage,
+    ];
+    for lie in lies {
+        let mut four = markets(&format!("{lie:?}"), 4);
+        let liar = four[3].network.validator().address();
+        four[3].lie = Some(lie);
+        for market in &mut four {
+            market.start();
+        }
+        // The liar has had its turn by then: of four each has one in five.
+        for market in &four[..3] {
+            market.reaches(Height(6)).await;
+        }
+        for market in &mut four {
+            market.stop().await;
+        }
+        assert_agreed(&four[..3]);
+        let blocks = four[0].ledger.blocks(Height(1)..=Height(6)).unwrap();
+        // It had a turn, and that block is of a later round.
+        let set = query::validators(&four[0].ledger.view()).unwrap().next;
+        let turn = blocks.iter().find(|one| {
+            let height = one.block.header.height;
+            proposer(&set, height, Round(0)).is_some_and(|turn| turn.key == liar)
+        });
+        match &turn.unwrap().certificate {
+            Certificate::Bft { round, .. } => assert!(round.0 > 0, "{lie:?}"),
+            Certificate::Embedded { .. } => panic!("one signer alone"),
+        }
+        let its = blocks.iter().find(|one| one.block.header.builder == liar);
+        assert!(its.is_none(), "{lie:?}: {its:?}");
+    }
 }
 
 /// Runs one validator's engine over the ledger in `data`: which height it reaches in a while, or
