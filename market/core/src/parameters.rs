@@ -283,6 +283,20 @@ impl Parameters {
         }
     }
 
+    /// Whether votes can have made the numbers these: a ledger that says others says nothing true.
+    pub fn allows(&self, economy: &Economy) -> bool {
+        match &self.governance {
+            None => *economy == self.economy,
+            Some(governance) => {
+                let moved = Parameters {
+                    economy: economy.clone(),
+                    ..self.clone()
+                };
+                governance.holds(economy) && moved.check().is_ok()
+            }
+        }
+    }
+
     const MAX_VESTING: u64 = 1024;
     /// A message has room for 2,680.
     const MAX_EMBED_PROOFS: u64 = 2600;
