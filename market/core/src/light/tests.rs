@@ -7,6 +7,7 @@ use crate::parameters::Parameters;
 use crate::units::{Address, BeaconSignature, Round, Signature};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 const NETWORK_NAME: &str = "light";
 const KEYS: u8 = 6;
@@ -21,15 +22,19 @@ fn address(index: u8) -> Address {
 
 /// Validators of power 1 each, in this order.
 fn validators(indices: &[u8]) -> Vec<Validator> {
-    let one = |index: &u8| {
-        let beacon = BeaconSecret::from_seed(&[*index; 32]);
-        Validator {
-            key: address(*index),
-            beacon: beacon.public(),
-            possession: beacon.possession(),
-            power: 1,
-        }
-    };
+    static ALL: LazyLock<Vec<Validator>> = LazyLock::new(|| {
+        let one = |index: u8| {
+            let beacon = BeaconSecret::from_seed(&[index; 32]);
+            Validator {
+                key: address(index),
+                beacon: beacon.public(),
+                possession: beacon.possession(),
+                power: 1,
+            }
+        };
+        (0..10).map(one).collect()
+    });
+    let one = |index: &u8| ALL[usize::from(*index)].clone();
     indices.iter().map(one).collect()
 }
 
