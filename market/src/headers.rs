@@ -230,7 +230,7 @@ mod tests {
         let others = Network::of_several("others", 3);
         let (a, b, c) = (
             network.validator(),
-            others[1].validator(),
+            others[0].validator(),
             others[2].validator(),
         );
         let ledger = network.open();

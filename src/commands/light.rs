@@ -186,10 +186,11 @@ async fn show(
             shown(format!("name {label} of {owner}"), name)
         }
         Subject::Channel { provider, payer } => {
-            let channel = light.channel(ProviderId(*provider), &address(payer)?);
+            let account = address(payer)?;
+            let channel = light.channel(ProviderId(*provider), &account).await;
             shown(
                 format!("channel to provider {provider} of {payer}"),
-                channel.await,
+                channel,
             )
         }
     }

@@ -1,4 +1,8 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 use super::*;
 use crate::beacon::BeaconSecret;
 use crate::finality::{Ballot, BallotKind, Precommit};
