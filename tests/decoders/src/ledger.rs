@@ -8,12 +8,15 @@ use holdfast_market_core::block::{
 };
 use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::governance::Proposal;
 use holdfast_market_core::light::{LightBlock, LightChain};
 use holdfast_market_core::list::{self, Membership};
 use holdfast_market_core::message::{PackHeader, PieceOpening, SignedMessage, SigningContext};
+use holdfast_market_core::parameters::Economy;
 use holdfast_market_core::quote;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::slice;
+use holdfast_market_core::stake::{Delegation, Unbonding, ValidatorRecord};
 use holdfast_market_core::state::*;
 use holdfast_market_core::tree::{self, MemoryTree};
 use holdfast_market_core::units::{Address, Amount, Beacon, BlockId, DealId, Height, TreeRoot};
@@ -133,6 +136,21 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         cbor("state-validators", plain::<ValidatorSets>, || {
             encoded([sample::validator_sets()])
         }),
+        cbor("state-validator", plain::<ValidatorRecord>, || {
+            encoded([sample::validator_record()])
+        }),
+        cbor("state-delegation", plain::<Delegation>, || {
+            encoded([sample::delegation()])
+        }),
+        cbor("state-unbonding", plain::<Unbonding>, || {
+            encoded([sample::unbonding()])
+        }),
+        cbor("state-proposal", plain::<Proposal>, || {
+            encoded([sample::parameter_proposal()])
+        }),
+        cbor("state-economy", plain::<Economy>, || {
+            encoded([sample::genesis().parameters.economy])
+        }),
         cbor("state-chain", plain::<Chain>, || encoded([sample::chain()])),
         cbor("state-beacon", plain::<Beacon>, || {
             encoded([Beacon([7; 32])])
@@ -237,7 +255,7 @@ fn genesis(bytes: &[u8]) -> Answer {
 fn validators(bytes: &[u8]) -> Answer {
     let validators = object::<Vec<Validator>>(bytes);
     for validator in validators.iter().flatten().take(4) {
-        if beacon::is_possessed(validator) {
+        if beacon::is_possessed(&validator.beacon, &validator.possession) {
             let honest = sample::validator();
             assert!(
                 (validator.beacon, validator.possession) == (honest.beacon, honest.possession),
