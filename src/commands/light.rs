@@ -2,8 +2,9 @@
 
 use super::client::told;
 use crate::output::{CommandError, Output};
+use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::units::{
-    Address, BlockId, ByteCount, DealId, Height, NetworkId, PackId, ProviderId, SectorId,
+    Address, BlockId, Blocks, ByteCount, DealId, Height, NetworkId, PackId, ProviderId, SectorId,
     SectorNumber, ShardIndex, TreeRoot,
 };
 use holdfast_wire::ledger::LedgerClient;
@@ -88,6 +89,8 @@ enum Subject {
 #[derive(Serialize)]
 struct Report {
     network: NetworkId,
+    /// Where this run began.
+    begun: Height,
     /// The last block that was followed.
     height: Height,
     block: BlockId,
@@ -121,6 +124,7 @@ pub async fn run(args: LightArgs, output: &Output) -> Result<(), CommandError> {
         Some(place) => LightClient::trust(folder.genesis(), ledger, &state, place).await,
     };
     let mut light = light?;
+    let begun = light.chain().height();
     let bar = watched(&mut light)?;
     let shown = match &args.subject {
         None => light.follow().await.map(|()| None).map_err(Into::into),
@@ -130,13 +134,16 @@ pub async fn run(args: LightArgs, output: &Output) -> Result<(), CommandError> {
     let shown = shown?;
     let chain = light.chain();
     let validators = chain.validators().len();
+    let mut limits = vec![rules_kept(validators)];
+    limits.extend(long_way(folder.genesis(), begun, chain.height()));
     let report = Report {
         network: chain.network(),
+        begun,
         height: chain.height(),
         block: chain.block(),
         validators,
         shown,
-        limits: vec![limit(validators)],
+        limits,
     };
     output.result(&report, text)
 }
@@ -210,8 +217,19 @@ fn shown<T: Serialize>(
     })
 }
 
+/// That who ordered the first of these blocks may have had the stake behind it back.
+fn long_way(genesis: &Genesis, begun: Height, height: Height) -> Option<String> {
+    let bound = genesis.parameters.staking.as_ref()?.unbonding;
+    let way = Blocks(height.0.saturating_sub(begun.0));
+    (way > bound).then(|| {
+        format!(
+            "This run went {way} blocks from block {begun}, and stake is bound for {bound}: that validators who left since then have not signed another history is trusted. --trust begins at a newer block."
+        )
+    })
+}
+
 /// What following headers does not show.
-fn limit(validators: usize) -> String {
+fn rules_kept(validators: usize) -> String {
     let who = match validators {
         1 => "the one signer that orders this network's blocks".into(),
         many => format!("more than two thirds of the power of {many} validators"),
