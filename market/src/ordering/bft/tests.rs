@@ -4,7 +4,7 @@
 use super::*;
 use crate::ledger::Ledger;
 use crate::ordering::conformance::conforms;
-use crate::testing::{Network, transfer};
+use crate::testing::{Network, followed, transfer};
 use holdfast_market_core::block::{Block, Certificate, transactions_root};
 use holdfast_market_core::finality::{Ballot, BallotKind, proposer};
 use holdfast_market_core::message::{Body, SigningContext};
@@ -178,6 +178,9 @@ fn assert_agreed(markets: &[Market]) {
         })
         .collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+    for market in markets {
+        assert_eq!(followed(&market.ledger).block(), market.ledger.head().block);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
