@@ -4,8 +4,8 @@ use crate::block::Validator;
 use crate::message::{DealSetProposal, GroupLayout, GroupRoot, ProviderOffer};
 use crate::receipt::Tier;
 use crate::units::{
-    Address, Amount, BlockId, ByteCount, Deadline, Height, PackId, Period, Periods, ProviderId,
-    SectorId, SectorNumber, TreeRoot,
+    Address, Amount, BlockId, ByteCount, Deadline, Height, PackId, Period, Periods, ProposalId,
+    ProviderId, SectorId, SectorNumber, Stake, TreeRoot,
 };
 use holdfast_proofs::node::Node;
 use holdfast_proofs::replica::ReplicaId;
@@ -140,6 +140,8 @@ pub enum SectorStatus {
     PreCommitted {
         /// When the commitment was included: challenges come from the beacon D blocks later.
         at: Height,
+        /// What of the collateral burns where no proof follows.
+        deposit: Amount,
     },
     /// Proven and earning, from this period on.
     Active {
@@ -388,6 +390,8 @@ pub struct Supply {
     pub collateral: Amount,
     /// In escrow of deals, repair budgets, demands and channels.
     pub escrow: Amount,
+    /// At stake with validators, on its way out there, and earned there and not collected.
+    pub stake: Amount,
 }
 
 impl Supply {
@@ -396,7 +400,8 @@ impl Supply {
         let held = self
             .balances
             .checked_add(self.collateral)
-            .and_then(|sum| sum.checked_add(self.escrow));
+            .and_then(|sum| sum.checked_add(self.escrow))
+            .and_then(|sum| sum.checked_add(self.stake));
         held.is_some() && held == self.minted.checked_sub(self.burnt)
     }
 }
@@ -423,6 +428,10 @@ pub struct Chain {
     pub receipts_root: TreeRoot,
     /// The number that the next provider gets.
     pub next_provider: ProviderId,
+    /// The number that the next proposal gets.
+    pub next_proposal: ProposalId,
+    /// All that is at stake with validators that were not slashed.
+    pub staked: Stake,
     /// Bytes of sectors that are proven or held to be.
     pub capacity: ByteCount,
     /// The same, deadline by deadline: a new sector goes where least is.

@@ -77,7 +77,7 @@ impl<V: ReadView> Context<'_, V> {
             expected: "another account; a channel of one's own opens by OpenChannel".into(),
         })?;
         // What is less than that is never worth redeeming.
-        let least = self.rules.parameters.economy.minimum_fee;
+        let least = self.parameters.economy.minimum_fee;
         require(deposit >= least, || Refusal::Mismatch {
             what: "the deposit for each provider",
             found: deposit.to_string(),
@@ -140,7 +140,7 @@ impl<V: ReadView> Context<'_, V> {
         if let Some(until) = channel.until.take() {
             self.unschedule(due, until);
         }
-        let end = self.height.after(self.rules.parameters.dispute_window);
+        let end = self.height.after(self.parameters.dispute_window);
         channel.closing = Some(end);
         self.schedule(due, end);
         self.ledger.put_channel(&channel)

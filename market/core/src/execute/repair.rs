@@ -40,7 +40,6 @@ impl<V: ReadView> Context<'_, V> {
         id: &DealId,
         provider: ProviderId,
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
         let mut repairer = self.by_worker(provider, sender)?;
         require(repairer.retiring.is_none(), || Refusal::State {
             what: format!("provider {provider}"),
@@ -89,10 +88,11 @@ impl<V: ReadView> Context<'_, V> {
         })?;
         set.live = set.live.saturating_add(1);
         self.ledger.put_deal_set(&id.pack, &set)?;
-        let economy = &parameters.economy;
-        repairer.lock_above(economy.repair_deposit, economy.minimum_collateral)?;
+        let economy = &self.parameters.economy;
+        let deposit = economy.repair_deposit;
+        repairer.lock_above(deposit, economy.minimum_collateral)?;
         self.ledger.put_provider(&repairer)?;
-        let due = schedule::repair_due(parameters, self.height);
+        let due = schedule::repair_due(&self.parameters, self.height);
         self.schedule(Due::Repair(*id), due);
         let before = keys::provider_deal(deal.provider, id);
         self.ledger.put(before, None);
@@ -106,11 +106,7 @@ impl<V: ReadView> Context<'_, V> {
             sector: None,
             piece_roots: Vec::new(),
             escrow,
-            repair: Some(Repair {
-                due,
-                deposit: economy.repair_deposit,
-                work,
-            }),
+            repair: Some(Repair { due, deposit, work }),
             ..deal
         };
         self.ledger.put_deal(id, &claimed)
@@ -193,7 +189,7 @@ impl<V: ReadView> Context<'_, V> {
         penalty: Amount,
     ) -> Result<Amount, Stop> {
         let k = set.proposal.pack.k;
-        let work = quote::repair_work(&self.rules.parameters.economy, k, deal.length)?;
+        let work = quote::repair_work(&self.parameters.economy, k, deal.length)?;
         let work = work.saturating_sub(deal.set_aside).min(penalty);
         deal.set_aside = add(deal.set_aside, work)?;
         let periods = u128::from(deal.unsettled().0);
