@@ -243,10 +243,10 @@ pub enum Refusal {
     #[error("there is no validator {0}")]
     NoValidator(Address),
     /// Nothing at stake there.
-    #[error("{by} has {have} HOLD at stake with validator {validator}, and this needs {need}")]
+    #[error(
+        "the sender has {have} HOLD at stake with validator {validator}, and this needs {need}"
+    )]
     NoStake {
-        /// Whose.
-        by: Address,
         /// With whom.
         validator: Address,
         /// What there is.
