@@ -180,7 +180,8 @@ impl Ledger {
         verifying_keys: &VerifyingKeys,
     ) -> Result<Self, LedgerError> {
         let network = genesis.network()?;
-        let rules = Rules::new(&genesis, verifying_keys)?;
+        let mut rules = Rules::new(&genesis, verifying_keys)?;
+        rules.verifier.use_blst();
         let first = first_state(&genesis, network)?;
         let store = Store::open(folder, network, &first)?;
         let (head, _) = watch::channel(store.head()?);

@@ -13,6 +13,7 @@ use holdfast_market_core::challenge;
 use holdfast_market_core::message::{Body, PreCommit, ProviderOffer, SpacetimeProof};
 use holdfast_market_core::query;
 use holdfast_market_core::schedule;
+use holdfast_market_core::state::Sector;
 use holdfast_market_core::units::{
     Amount, Beacon, Blocks, Height, NodeKey, ProviderId, SectorId, SectorNumber,
 };
@@ -40,6 +41,8 @@ struct Chain<'a> {
     validator: ValidatorKeys,
     /// The number of each account's next message.
     nonces: Vec<u64>,
+    /// The number of the provider that each of the first accounts owns.
+    providers: Vec<ProviderId>,
     proofs: u64,
 }
 
@@ -51,6 +54,20 @@ impl Chain<'_> {
     fn beacon(&self, height: Height) -> Measured<Beacon> {
         let beacon = query::beacon(&self.ledger.view(), height)?;
         Ok(beacon.ok_or("the beacon is not drawn yet")?)
+    }
+
+    /// The only sector of an account's provider.
+    fn sector_id(&self, account: u64) -> Measured<SectorId> {
+        let provider = self.providers.get(usize::try_from(account)?);
+        Ok(SectorId {
+            provider: *provider.ok_or("the account has no provider")?,
+            number: SectorNumber(0),
+        })
+    }
+
+    fn sector(&self, account: u64) -> Measured<Sector> {
+        let sector = query::sector(&self.ledger.view(), self.sector_id(account)?)?;
+        Ok(sector.ok_or("the sector is not there")?)
     }
 
     fn submit(&mut self, account: u64, body: Body) -> Measured {
@@ -92,14 +109,6 @@ impl Chain<'_> {
     }
 }
 
-/// The only sector of a provider.
-fn sector_of(provider: u64) -> SectorId {
-    SectorId {
-        provider: ProviderId(provider),
-        number: SectorNumber(0),
-    }
-}
-
 /// Registers the providers and proves their seals.
 fn begin(chain: &mut Chain<'_>, proving: &Proving) -> Measured<Vec<Sealed>> {
     let folder = chain.network.folder.path().to_owned();
@@ -117,19 +126,26 @@ fn begin(chain: &mut Chain<'_>, proving: &Proving) -> Measured<Vec<Sealed>> {
         chain.submit(provider, body)?;
     }
     chain.block()?;
+    let registered = query::providers(&chain.ledger.view(), None, usize::MAX)?;
+    for account in 0..PROVIDERS {
+        let owner = address(&key(account));
+        let own = registered.iter().find(|one| one.owner == owner);
+        chain.providers.push(own.ok_or("nobody is registered")?.id);
+    }
     let ticket = Height(0);
     let mut sectors = Vec::new();
     for provider in 0..PROVIDERS {
+        let sector = chain.sector_id(provider)?;
         let replica = ReplicaId::derive(&ReplicaSeed {
             network: *chain.network.id.as_bytes(),
             class: CLASS,
-            provider,
-            number: 0,
+            provider: sector.provider.0,
+            number: sector.number.0,
             ticket: *chain.beacon(ticket)?.as_bytes(),
         });
         let (sealed, commitment) = sealed(&folder.join(format!("sector-{provider}")), replica)?;
         let body = Body::PreCommitSector(PreCommit {
-            sector: sector_of(provider),
+            sector,
             class: CLASS,
             ticket,
             columns: commitment.columns,
@@ -146,8 +162,7 @@ fn begin(chain: &mut Chain<'_>, proving: &Proving) -> Measured<Vec<Sealed>> {
     }
     let beacon = chain.beacon(drawn)?;
     for (provider, sealed) in (0..).zip(&sectors) {
-        let sector = query::sector(&chain.ledger.view(), sector_of(provider))?;
-        let sector = sector.ok_or("the sector is not there")?;
+        let sector = chain.sector(provider)?;
         let statement = challenge::seal_statement(&parameters, &sector, &beacon);
         let mut random = rand_core::OsRng;
         let proofs = prove_seal(&Workers::one(proving), sealed, &statement, &mut random)?;
@@ -168,8 +183,7 @@ fn go_on(chain: &mut Chain<'_>, sectors: &[Sealed], proving: &Proving) -> Measur
     while chain.height() < Height(BLOCKS) {
         let head = chain.height();
         for (provider, sealed) in (0..).zip(sectors) {
-            let sector = query::sector(&chain.ledger.view(), sector_of(provider))?;
-            let sector = sector.ok_or("the sector is not there")?;
+            let sector = chain.sector(provider)?;
             let Some((period, window)) = schedule::next_window(&parameters, &sector) else {
                 return Err("a sector is not active".into());
             };
@@ -215,6 +229,7 @@ pub fn measure(figures: &mut Figures) -> Measured {
         validator: network.validator()?,
         network: &network,
         nonces: vec![0; usize::try_from(accounts)?],
+        providers: Vec::new(),
         proofs: 0,
     };
     let sectors = begin(&mut chain, &for_seal)?;

@@ -29,6 +29,7 @@ use holdfast_proofs::challenge::spacetime_challenges;
 use holdfast_proofs::embed::GroupData;
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::measure::core_seconds;
+use holdfast_proofs::node::Node;
 use holdfast_proofs::params::Parameters as Proving;
 use holdfast_proofs::proof::{Circuit, CircuitId, ProofBytes};
 use holdfast_proofs::prove::{Workers, prove_embed, prove_spacetime};
@@ -50,10 +51,7 @@ const ROUNDS: u32 = 3;
 
 pub fn measure(figures: &mut Figures) -> Measured {
     let folder = tempfile::tempdir()?;
-    let replica = ReplicaId(holdfast_proofs::node::Node::derive(
-        "holdfast figures replica",
-        &[],
-    ));
+    let replica = ReplicaId(Node::derive("holdfast figures replica", &[]));
     let (mut sector, _) = sealed(&folder.path().join("sector"), replica)?;
     spacetime(figures, &sector, replica)?;
     heavy_block(figures, &mut sector, replica)
@@ -123,7 +121,12 @@ fn many_proofs() -> Parameters {
 
 /// Sectors with an embed that wants only its proof: all are copies of one, under their own numbers.
 /// Its group is written with nothing, so that the replica is known before its rho is.
-fn embedding(network: &Network, sector: &Sealed, replica: ReplicaId) -> Measured<Writes> {
+fn embedding(
+    network: &Network,
+    sector: &Sealed,
+    replica: ReplicaId,
+    data_root: Node,
+) -> Measured<Writes> {
     let worker = address(&key(0));
     let economy = &network.genesis.parameters.economy;
     let collateral = quote::sector_collateral(economy, CLASS)?;
@@ -154,7 +157,7 @@ fn embedding(network: &Network, sector: &Sealed, replica: ReplicaId) -> Measured
                         subtrees: Vec::new(),
                     },
                     key_root: root,
-                    data_root: sector.data_root(group).ok_or("nothing is staged")?,
+                    data_root,
                 }],
                 replica: Some(EmbedReplica {
                     committed: Height(0),
@@ -226,7 +229,11 @@ fn begin(network: &Network, objects: Writes) -> Measured<Ledger> {
 }
 
 /// The proofs of one embed at the beacons that the chain has drawn.
-fn embed_proofs(ledger: &Ledger, sealed: &Sealed, proving: &Proving) -> Measured<Vec<ProofBytes>> {
+fn embed_proofs(
+    ledger: &Ledger,
+    sealed: &mut Sealed,
+    proving: &Proving,
+) -> Measured<Vec<ProofBytes>> {
     let parameters = &ledger.rules().parameters;
     let view = ledger.view();
     let id = SectorId {
@@ -239,13 +246,12 @@ fn embed_proofs(ledger: &Ledger, sealed: &Sealed, proving: &Proving) -> Measured
     let beacon = |height| -> Measured<_> {
         Ok(query::beacon(&view, height)?.ok_or("the beacon is not drawn yet")?)
     };
-    let statement = challenge::embed_statement(
-        parameters,
-        &sector,
-        embed,
-        &beacon(schedule::rho_height(parameters, embed))?,
-        &beacon(schedule::embed_challenge_height(parameters, replica))?,
-    )?;
+    let for_rho = beacon(schedule::rho_height(parameters, embed))?;
+    let drawn = beacon(schedule::embed_challenge_height(parameters, replica))?;
+    for (group, rho) in challenge::rhos(&sector, embed, &for_rho) {
+        sealed.embed(group, rho)?;
+    }
+    let statement = challenge::embed_statement(parameters, &sector, embed, &for_rho, &drawn)?;
     let mut random = rand_core::OsRng;
     Ok(prove_embed(
         &Workers::one(proving),
@@ -279,26 +285,11 @@ fn heavy_block(figures: &mut Figures, sealed: &mut Sealed, replica: ReplicaId) -
     let keys = heavy_keys(&proving, &parameters)?;
     let network = Network::new(parameters, keys, 1, 1)?;
     let group = Group::new(0).ok_or("there is no first group")?;
-    sealed.stage(GroupData::new(CLASS, group))?;
-    let ledger = begin(&network, embedding(&network, sealed, replica)?)?;
+    let data = sealed.stage(GroupData::new(CLASS, group))?;
+    let ledger = begin(&network, embedding(&network, sealed, replica, data)?)?;
     let validator = network.validator()?;
     for block in 1..=3 {
         one_block(&ledger, &validator, BEGINNING + block * 1_000)?;
-    }
-    let statement_rho = {
-        let view = ledger.view();
-        let id = SectorId {
-            provider: ProviderId(0),
-            number: SectorNumber(0),
-        };
-        let sector = query::sector(&view, id)?.ok_or("the sector is not there")?;
-        let embed = sector.embed.clone().ok_or("there is no embed")?;
-        let height = schedule::rho_height(&ledger.rules().parameters, &embed);
-        let beacon = query::beacon(&view, height)?.ok_or("the beacon is not drawn yet")?;
-        challenge::rhos(&sector, &embed, &beacon)
-    };
-    for (group, rho) in statement_rho {
-        sealed.embed(group, rho)?;
     }
     let begun = Instant::now();
     let proofs = embed_proofs(&ledger, sealed, &proving)?;
