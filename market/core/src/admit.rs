@@ -1,11 +1,12 @@
 //! What a message must be before a body is looked at: for the mempool, for builders, for blocks.
 
 use crate::message::{SignedMessage, SigningContext, encode};
+use crate::parameters::Economy;
 use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::units::{Amount, Height, MessageId};
+use crate::units::{Amount, Height, MessageId, NetworkId};
 use crate::view::{ReadView, ViewError};
 use std::collections::BTreeSet;
 
@@ -73,9 +74,10 @@ pub fn admit(
     next: Height,
 ) -> Result<(), AdmitError> {
     let account = query::account(view, &signed.message.sender)?;
+    let economy = query::economy(view)?;
     let encoded = encode(signed).map_err(Refusal::from)?;
     let known = Known::of(&encoded, &Signed::default());
-    check(rules, signed, known, next, account.nonce)?;
+    check(rules.network, &economy, signed, known, next, account.nonce)?;
     Ok(check_funds(account.balance, signed.message.fee)?)
 }
 
@@ -93,7 +95,8 @@ pub(crate) fn check_funds(have: Amount, need: Amount) -> Result<(), Refusal> {
 
 /// What needs no state but the account's number.
 pub(crate) fn check(
-    rules: &Rules,
+    network: NetworkId,
+    economy: &Economy,
     signed: &SignedMessage,
     known: Known,
     height: Height,
@@ -112,7 +115,7 @@ pub(crate) fn check(
             height,
         });
     }
-    let least = fee_of_work(&rules.parameters.economy, bytes, work(&message.body));
+    let least = fee_of_work(economy, bytes, work(&message.body));
     if message.fee < least {
         return Err(Refusal::FeeTooLow {
             offered: message.fee,
@@ -127,7 +130,7 @@ pub(crate) fn check(
     }
     let is_signed = known.is_signed
         || SigningContext::Message.verify(
-            rules.network,
+            network,
             message.sender.as_bytes(),
             message,
             &signed.signature,

@@ -54,6 +54,7 @@ pub fn select(
     known: &Signed,
 ) -> Result<Selection, ViewError> {
     let height = Height(query::chain(view)?.height.0.saturating_add(1));
+    let economy = query::economy(view)?;
     // Each account once the fees of what was kept are paid, and its balance at the head.
     let mut accounts: BTreeMap<Address, (Account, Amount)> = BTreeMap::new();
     let mut selection = Selection::default();
@@ -71,7 +72,14 @@ pub fn select(
         let fee = signed.message.fee;
         let checked = encode(&signed).map_err(Refusal::from).and_then(|encoded| {
             let known = Known::of(&encoded, known);
-            admit::check(rules, &signed, known, height, account.nonce)?;
+            admit::check(
+                rules.network,
+                &economy,
+                &signed,
+                known,
+                height,
+                account.nonce,
+            )?;
             admit::check_funds(*whole, fee).map(|()| known.bytes)
         });
         match checked {
