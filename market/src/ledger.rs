@@ -494,3 +494,6 @@ fn first_state(genesis: &Genesis, network: NetworkId) -> Result<GenesisState, Le
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

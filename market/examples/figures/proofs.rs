@@ -210,7 +210,7 @@ fn begin(network: &Network, objects: Writes) -> Measured<Ledger> {
         *first = chain.capacity;
     }
     let mut supply = query::recount(&view)?;
-    supply.minted = Amount(supply.balances.0 + supply.collateral.0 + supply.escrow.0);
+    supply.minted = Amount(supply.minted.0 + supply.collateral.0);
     writes.insert(keys::CHAIN.to_vec(), Some(encode(&chain)?));
     writes.insert(keys::SUPPLY.to_vec(), Some(encode(&supply)?));
     let (state_root, tree) = tree::apply(&MemoryTree::default(), Height(0), &writes)?;
