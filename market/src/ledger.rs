@@ -365,8 +365,8 @@ impl Ledger {
                 head: head.height,
             });
         }
-        let validators = query::validators(&self.view())?.next;
-        if !certified.is_final(self.network, &validators) {
+        let validators = query::validators(&self.view())?;
+        if !certified.is_final(self.network, &validators.next) {
             return Err(LedgerError::Certificate(height));
         }
         let ready = std::mem::take(&mut *locked(&self.prepared)).remove(&id);
@@ -383,6 +383,8 @@ impl Ledger {
             writes: &prepared.execution.writes,
             tree: &prepared.tree,
             head: &prepared.head,
+            // The rules have compared their root with the header's.
+            named: &validators.after,
         })?;
         crash_point("market.commit.written");
         self.committed(&certified.block, prepared.head)?;

@@ -1,6 +1,7 @@
 //! What the tests share: a network of one validator or more and one rich account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::headers;
 use crate::ledger::Ledger;
 use crate::ordering::one_block;
 use crate::run::{Config, OrderedBy};
@@ -9,10 +10,12 @@ use bls12_381::{G1Affine, G2Affine};
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::{CertifiedBlock, Validator};
 use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::light::LightChain;
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::query;
 use holdfast_market_core::quote;
+use holdfast_market_core::stake::Staking;
 use holdfast_market_core::units::{Address, Amount, Height};
 use holdfast_proofs::keys::VerifyingKeys;
 use rand_core::SeedableRng;
@@ -80,6 +83,25 @@ impl Network {
         networks
             .map(|folder| Self::with(name, Folder::Own(folder), all.clone()))
             .collect()
+    }
+
+    /// The same, chosen by stake: each has 1,000 HOLD at stake and 10 for its messages.
+    pub fn of_stake(name: &str, validators: u8) -> Vec<Self> {
+        let mut networks = Self::of_several(name, validators);
+        let first = &mut networks[0];
+        first.genesis.parameters.staking = Some(Staking::dev());
+        for validator in &mut first.genesis.validators {
+            validator.power = 1_000;
+            first.genesis.balances.push(Balance {
+                account: validator.key,
+                amount: Amount::hold(10),
+            });
+        }
+        let genesis = first.genesis.clone();
+        for network in &mut networks {
+            network.genesis = genesis.clone();
+        }
+        networks
     }
 
     fn with(name: &str, folder: Folder, validators: Vec<Validator>) -> Self {
@@ -153,6 +175,18 @@ impl Network {
     }
 }
 
+/// The chain as a light client sees it, page by page, up to the ledger's head.
+pub fn followed(ledger: &Ledger) -> LightChain {
+    let mut chain = LightChain::begin(ledger.genesis()).unwrap();
+    while chain.height() < ledger.head().height {
+        let next = Height(chain.height().0 + 1);
+        chain
+            .follow(&headers::after(ledger, next, 5).unwrap())
+            .unwrap();
+    }
+    chain
+}
+
 pub fn address(key: &SigningKey) -> Address {
     Address(key.verifying_key().to_bytes())
 }
@@ -164,12 +198,16 @@ pub fn transfer(
     to: Address,
     amount: Amount,
 ) -> SignedMessage {
+    message(genesis, from, nonce, Body::Transfer { to, amount })
+}
+
+pub fn message(genesis: &Genesis, from: &SigningKey, nonce: u64, body: Body) -> SignedMessage {
     let mut message = Message {
         sender: address(from),
         nonce,
         fee: Amount::ZERO,
         expiry: Height(1_000_000),
-        body: Body::Transfer { to, amount },
+        body,
     };
     message.fee = quote::fee(&genesis.parameters.economy, &message).unwrap();
     SignedMessage::new(genesis.network().unwrap(), from, message).unwrap()
