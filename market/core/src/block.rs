@@ -27,8 +27,15 @@ pub(crate) fn work_fits(used: usize, more: usize) -> bool {
 /// # Errors
 /// A message that DAG-CBOR cannot carry.
 pub fn transactions_root(messages: &[SignedMessage]) -> Result<TreeRoot, Unencodable> {
-    let encoded: Vec<Vec<u8>> = messages.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(list::root(&encoded))
+    Ok(list::root(&encoded(messages)?))
+}
+
+/// The canonical bytes of each message.
+///
+/// # Errors
+/// A message that DAG-CBOR cannot carry.
+pub(crate) fn encoded(messages: &[SignedMessage]) -> Result<Vec<Vec<u8>>, Unencodable> {
+    messages.iter().map(encode).collect()
 }
 
 /// The root over a block's outcomes, of their [`Outcome::leaf`]s.
