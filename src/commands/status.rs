@@ -50,7 +50,7 @@ struct Checked {
 /// Runs the command.
 pub async fn run(args: StatusArgs, output: &Output) -> Result<(), CommandError> {
     if let Some(path) = &args.receipt {
-        return check(&args.place, path, output);
+        return check_receipt(args.place.network(), path, output);
     }
     let session = args.place.open()?;
     let objects = statuses(&session, args.name.as_deref()).await;
@@ -125,8 +125,13 @@ fn describe(statuses: &Statuses) -> String {
     parts.join("\n\n")
 }
 
-fn check(place: &Place, path: &Path, output: &Output) -> Result<(), CommandError> {
-    let network = NetworkFolder::open(place.network())?;
+/// Checks a receipt by itself and the network's folder: nobody is asked.
+pub(super) fn check_receipt(
+    network: &Path,
+    path: &Path,
+    output: &Output,
+) -> Result<(), CommandError> {
+    let network = NetworkFolder::open(network)?;
     let text = read_bounded(path, RECEIPT_LIMIT).map_err(|error| {
         CommandError::failed(
             format!("{} cannot be read: {error}", path.display()),

@@ -1,6 +1,7 @@
 //! What a message must be before a body is looked at: for the mempool, for builders, for blocks.
 
-use crate::message::{SignedMessage, SigningContext, encode};
+use crate::facts;
+use crate::message::{SignedMessage, encode};
 use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
@@ -54,6 +55,17 @@ pub(crate) fn check(
     height: Height,
     next_nonce: u64,
 ) -> Result<usize, Refusal> {
+    check_given(rules, signed, height, next_nonce, None)
+}
+
+/// The same, where it may be known already whether the signature holds.
+pub(crate) fn check_given(
+    rules: &Rules,
+    signed: &SignedMessage,
+    height: Height,
+    next_nonce: u64,
+    holds: Option<bool>,
+) -> Result<usize, Refusal> {
     let message = &signed.message;
     let bytes = encode(signed)?.len();
     if bytes > MAX_MESSAGE_BYTES {
@@ -81,12 +93,7 @@ pub(crate) fn check(
             next: next_nonce,
         });
     }
-    if SigningContext::Message.verify(
-        rules.network,
-        message.sender.as_bytes(),
-        message,
-        &signed.signature,
-    ) {
+    if holds.unwrap_or_else(|| facts::is_signed(rules.network, signed)) {
         Ok(bytes)
     } else {
         Err(Refusal::Signature)

@@ -1,5 +1,6 @@
 //! Blocks and what comes of their messages.
 
+use crate::facts::Facts;
 use crate::finality::{self, Precommit};
 use crate::list;
 use crate::message::{SignedMessage, SigningContext, Unencodable, encode};
@@ -124,24 +125,65 @@ pub struct CertifiedBlock {
 impl CertifiedBlock {
     /// Whether the certificate makes the block final for these validators.
     pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
+        self.is_final_given(network, validators, &Facts::default())
+    }
+
+    /// The same, where some of its signatures were looked at before.
+    pub(crate) fn is_final_given(
+        &self,
+        network: NetworkId,
+        validators: &[Validator],
+        facts: &Facts,
+    ) -> bool {
         let header = &self.block.header;
         match &self.certificate {
             // One signer: with more than one validator an embedded certificate shows nothing.
             Certificate::Embedded { signature } => {
-                matches!(validators, [only] if only.key == header.builder)
-                    && SigningContext::Block.verify(
-                        network,
-                        header.builder.as_bytes(),
-                        header,
-                        signature,
-                    )
+                let holds = || {
+                    facts
+                        .certificate(0)
+                        .unwrap_or_else(|| is_built(network, header, signature))
+                };
+                matches!(validators, [only] if only.key == header.builder) && holds()
             }
             Certificate::Bft { round, precommits } => header.id().is_ok_and(|id| {
                 let place = (header.height, *round, id);
-                finality::is_final(network, validators, place, precommits)
+                finality::is_final_by(validators, precommits, |number, precommit| {
+                    let found = facts.certificate(number);
+                    found.unwrap_or_else(|| finality::is_precommit(network, place, precommit))
+                })
             }),
         }
     }
+
+    /// How many signatures the certificate has.
+    pub(crate) fn signature_count(&self) -> usize {
+        match &self.certificate {
+            Certificate::Embedded { .. } => 1,
+            Certificate::Bft { precommits, .. } => precommits.len(),
+        }
+    }
+
+    /// Whether each of them is its signer's, whoever that is.
+    pub(crate) fn signatures_hold(&self, network: NetworkId) -> Vec<bool> {
+        let header = &self.block.header;
+        match &self.certificate {
+            Certificate::Embedded { signature } => vec![is_built(network, header, signature)],
+            Certificate::Bft { round, precommits } => match header.id() {
+                Ok(id) => {
+                    let place = (header.height, *round, id);
+                    let holds = |one| finality::is_precommit(network, place, one);
+                    precommits.iter().map(holds).collect()
+                }
+                Err(_) => Vec::new(),
+            },
+        }
+    }
+}
+
+/// Whether the signature over the header is its builder's.
+fn is_built(network: NetworkId, header: &Header, signature: &Signature) -> bool {
+    SigningContext::Block.verify(network, header.builder.as_bytes(), header, signature)
 }
 
 /// Who orders blocks.

@@ -20,6 +20,7 @@ use crate::block::{
     Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, receipts_root,
     transactions_root, validators_root, work_fits,
 };
+use crate::facts::Facts;
 use crate::keys;
 use crate::ledger::{Ledger, take};
 use crate::message::{Body, Message, SignedMessage, Unencodable};
@@ -29,6 +30,9 @@ use crate::rules::Rules;
 use crate::schedule;
 use crate::units::{Address, Height};
 use crate::view::{ReadView, ViewError, Writes};
+use holdfast_proofs::proof::ProofBytes;
+use holdfast_proofs::statement::Statement;
+use holdfast_proofs::verify::VerifyError;
 
 /// What a block does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +135,18 @@ impl BlockError {
     }
 }
 
+/// A statement and the proofs that are to show it.
+pub type Claim = (Statement, Vec<ProofBytes>);
+
+/// How a block's proofs are taken.
+pub(crate) enum Proofs<'a> {
+    /// Verified where a message brings them: what the rules say.
+    Verified,
+    /// Taken for true and kept, for an audit that verifies many blocks' proofs together: what is
+    /// executed counts only once all of them were found to hold.
+    Believed(&'a mut Vec<Claim>),
+}
+
 /// What rules work with while a block is executed.
 pub(crate) struct Context<'a, V: ReadView> {
     pub rules: &'a Rules,
@@ -140,6 +156,8 @@ pub(crate) struct Context<'a, V: ReadView> {
     /// Deals and sectors whose late deadlines messages have closed, also where one was refused
     /// afterwards: the work was done.
     pub closed: usize,
+    /// How proofs are taken.
+    pub taken: Proofs<'a>,
 }
 
 /// Executes the next block on the state after the one before.
@@ -151,16 +169,63 @@ pub fn execute<V: ReadView>(
     rules: &Rules,
     block: &Block,
 ) -> Result<Execution, BlockError> {
+    execute_given(view, rules, block, &Facts::default(), Proofs::Verified)
+}
+
+/// The same for an audit: some signatures were looked at before, and proofs may be verified later.
+pub(crate) fn execute_given<'a, V: ReadView>(
+    view: &'a V,
+    rules: &'a Rules,
+    block: &Block,
+    facts: &Facts,
+    taken: Proofs<'a>,
+) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
-    check_header(&ledger, rules, block)?;
-    run(ledger, rules, block)
+    check_header(&ledger, rules, block, facts)?;
+    run_given(ledger, rules, block, facts, taken)
+}
+
+/// What is wrong with the block's header, signatures of the certificate aside.
+pub(crate) fn header_fault<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+) -> Option<BlockError> {
+    let checked = Ledger::open(view)
+        .map_err(BlockError::from)
+        .and_then(|ledger| check_header(&ledger, rules, block, &Facts::default()));
+    checked.err()
+}
+
+/// What the block's messages would do, whatever its header says and whoever signed them: for saying
+/// what is wrong with a message of a block that is refused.
+pub(crate) fn outcomes_of_content<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+) -> Result<Vec<Outcome>, BlockError> {
+    let facts = Facts::all_signed(block.messages.len());
+    let ledger = Ledger::open(view)?;
+    run_given(ledger, rules, block, &facts, Proofs::Verified).map(|done| done.outcomes)
 }
 
 /// What follows once the header is found right.
+#[cfg(test)]
 fn run<V: ReadView>(
     ledger: Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
+) -> Result<Execution, BlockError> {
+    run_given(ledger, rules, block, &Facts::default(), Proofs::Verified)
+}
+
+/// What follows once the header is found right.
+fn run_given<'a, V: ReadView>(
+    ledger: Ledger<'a, V>,
+    rules: &'a Rules,
+    block: &Block,
+    facts: &Facts,
+    taken: Proofs<'a>,
 ) -> Result<Execution, BlockError> {
     let header = &block.header;
     let mut context = Context {
@@ -169,9 +234,10 @@ fn run<V: ReadView>(
         height: header.height,
         proofs: ProofTally::default(),
         closed: 0,
+        taken,
     };
     context.begin(header)?;
-    context.charge_all(&block.messages)?;
+    context.charge_all(&block.messages, facts)?;
     let mut outcomes = Vec::with_capacity(block.messages.len());
     for signed in &block.messages {
         outcomes.push(Outcome {
@@ -196,6 +262,7 @@ fn check_header<V: ReadView>(
     ledger: &Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
+    facts: &Facts,
 ) -> Result<(), BlockError> {
     let (header, chain) = (&block.header, &ledger.chain);
     let validators = crate::query::validators(ledger)?;
@@ -236,13 +303,16 @@ fn check_header<V: ReadView>(
         .ok_or(BlockError::Builder(header.builder))?;
     let previous = crate::query::beacon(ledger, chain.height)?
         .ok_or_else(|| ViewError("the last beacon is missing from state".into()))?;
-    if beacon::is_signed(
-        &builder.beacon,
-        rules.network,
-        previous,
-        header.height,
-        &header.beacon,
-    ) {
+    let found = facts.beacon(&builder.beacon, previous);
+    if found
+        || beacon::is_signed(
+            &builder.beacon,
+            rules.network,
+            previous,
+            header.height,
+            &header.beacon,
+        )
+    {
         Ok(())
     } else {
         Err(BlockError::Beacon)
@@ -269,12 +339,13 @@ impl<V: ReadView> Context<'_, V> {
 
     /// Takes every message's fee before any body is looked at: no body can empty an account whose
     /// later fees this block counts on, so what fills a block is always paid for.
-    fn charge_all(&mut self, messages: &[SignedMessage]) -> Result<(), BlockError> {
+    fn charge_all(&mut self, messages: &[SignedMessage], facts: &Facts) -> Result<(), BlockError> {
         let (mut bytes, mut done) = (0usize, 0usize);
         for (index, signed) in messages.iter().enumerate() {
             let message = &signed.message;
             let account = self.ledger.account(&message.sender)?;
-            let size = admit::check(self.rules, signed, self.height, account.nonce)
+            let holds = facts.message(index);
+            let size = admit::check_given(self.rules, signed, self.height, account.nonce, holds)
                 .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
                 .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
                 .map_err(|why| BlockError::Inadmissible { index, why })?;
@@ -315,6 +386,17 @@ impl<V: ReadView> Context<'_, V> {
             self.proofs = proofs;
         }
         Ok(result)
+    }
+
+    /// Whether every statement is shown by its proofs, as far as that is looked at now.
+    fn shown(&mut self, claims: Vec<Claim>) -> Result<(), (usize, VerifyError)> {
+        match &mut self.taken {
+            Proofs::Verified => self.rules.verifier.verify_all(&claims),
+            Proofs::Believed(all) => {
+                all.extend(claims);
+                Ok(())
+            }
+        }
     }
 
     /// Burns the fee and uses up the number.

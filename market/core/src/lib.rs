@@ -11,6 +11,7 @@ pub mod build;
 pub mod challenge;
 pub mod channel;
 pub mod execute;
+pub mod facts;
 pub mod finality;
 pub mod genesis;
 pub mod keys;

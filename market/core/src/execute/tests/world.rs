@@ -1,7 +1,7 @@
 //! A chain with six accounts of 1,000 HOLD; the first is the owner and worker of provider 0.
 
 use super::super::due::Due;
-use super::super::{Context, ProofTally, run};
+use super::super::{Context, ProofTally, Proofs, run};
 use crate::beacon::{self, BeaconSecret};
 use crate::block::{Block, Header, Outcome, OutcomeResult, Validator};
 use crate::build::Turn;
@@ -311,6 +311,7 @@ impl World {
             ledger,
             proofs: ProofTally::default(),
             closed: 0,
+            taken: Proofs::Verified,
         };
         let value = change(&mut context).unwrap();
         let writes = context.ledger.finish().unwrap();
