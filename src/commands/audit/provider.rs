@@ -6,7 +6,6 @@ use holdfast_market::audit::{Audit, Options, audit_with};
 use holdfast_market_core::audit::{History, Mark, PeriodMark, Subject, What};
 use holdfast_market_core::units::{ProviderId, SectorNumber};
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// Periods on a line of the chart.
 const LINE: usize = 60;

@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError};
 use crate::testing::{Network, address};
 use holdfast_market_core::audit::{Finding, Replay};
 use holdfast_market_core::block::{Certificate, CertifiedBlock, transactions_root};
+use holdfast_market_core::facts::Checked;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::keys;
 use holdfast_market_core::message::{Body, SigningContext, decode, encode};
@@ -372,7 +373,8 @@ async fn changed_bytes_of_a_ledger_that_four_have_signed_are_refused_by_name() {
     changed_bundle(&networks[0], ledger, cases).await;
 }
 
-/// The signers themselves write that a message was done which the rules refuse.
+/// The signers themselves put a false proof on the chain, say that its message was done, and go on from
+/// the state that this gives: nothing but the proof is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proof_that_signers_let_pass_is_named_with_its_message() {
     let network = Network::new("let pass");
@@ -380,45 +382,67 @@ async fn a_proof_that_signers_let_pass_is_named_with_its_message() {
     let places = chain::grow(&network, &ledger);
     let id = network.genesis.network().unwrap();
     let keys = network.validator();
-    let mut blocks = ledger.blocks(Height(1)..=Height(64)).unwrap();
-    let resign = |block: &mut CertifiedBlock| {
-        let header = &block.block.header;
-        let signature = SigningContext::Block
-            .sign(id, keys.consensus(), header)
-            .unwrap();
-        block.certificate = Certificate::Embedded { signature };
-    };
-    let place = usize::try_from(places.proven.0).unwrap() - 1;
-    let forged = &mut blocks[place];
-    let mut message = forged.block.messages[0].message.clone();
-    match &mut message.body {
-        Body::ProveSpacetime { proofs, .. } => {
-            let (a, c) = (
-                proofs[0].proof.0[..48].to_vec(),
-                proofs[0].proof.0[144..].to_vec(),
-            );
-            proofs[0].proof.0[..48].copy_from_slice(&c);
-            proofs[0].proof.0[144..].copy_from_slice(&a);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    let mut bundle = bundle_of(&network, &path).await;
+    let mut liar = Replay::new(&network.genesis, &network.verifying_keys).unwrap();
+    let mut named = None;
+    let mut blocks = Vec::new();
+    for height in (1..=ledger.head().height.0).map(Height) {
+        let honest = ledger.store().block(height).unwrap().unwrap();
+        let mut forged = honest.clone();
+        if height == places.proven {
+            let mut message = forged.block.messages[0].message.clone();
+            match &mut message.body {
+                Body::ProveSpacetime { proofs, .. } => {
+                    let proof = &mut proofs[0].proof.0;
+                    let (a, c) = (proof[..48].to_vec(), proof[144..].to_vec());
+                    proof[..48].copy_from_slice(&c);
+                    proof[144..].copy_from_slice(&a);
+                }
+                other => panic!("{other:?}"),
+            }
+            let message = chain::signed(&network, message.nonce, message.body);
+            named = Some(message.id().unwrap());
+            forged.block.messages = vec![message];
         }
-        other => panic!("{other:?}"),
+        let before = query::chain(liar.view()).unwrap();
+        let header = &mut forged.block.header;
+        header.parent = before.last;
+        header.receipts_root = before.receipts_root;
+        header.state_root = liar.state_root();
+        header.transactions_root = transactions_root(&forged.block.messages).unwrap();
+        let signature = SigningContext::Block.sign(id, keys.consensus(), header);
+        forged.certificate = Certificate::Embedded {
+            signature: signature.unwrap(),
+        };
+        // It believes what it is told wherever the honest rules do.
+        if height == places.refused {
+            liar.push(&forged).unwrap();
+        } else {
+            liar.ahead(&[Checked::from(forged.clone())]).unwrap();
+        }
+        assert_eq!(forged == honest, height < places.proven);
+        bundle = replaced(
+            &bundle,
+            &encode(&honest).unwrap(),
+            &encode(&forged).unwrap(),
+        );
+        blocks.push(forged);
     }
-    let message = chain::signed(&network, message.nonce, message.body);
-    let named = message.id().unwrap();
-    forged.block.messages = vec![message];
-    forged.block.header.transactions_root = transactions_root(&forged.block.messages).unwrap();
-    resign(forged);
-    let parent = forged.block.header.id().unwrap();
-    blocks[place + 1].block.header.parent = parent;
-    resign(&mut blocks[place + 1]);
     let mut replay = Replay::new(&network.genesis, &network.verifying_keys).unwrap();
-    let found = blocks
+    let stepwise = blocks
         .iter()
         .find_map(|block| replay.push(block).err())
         .unwrap();
-    assert_eq!(found.height, Height(places.proven.0 + 1));
-    assert_eq!(found.message, Some(named), "{found}");
+    assert_eq!(stepwise.height, Height(places.proven.0 + 1));
+    assert_eq!(stepwise.message, named, "{stepwise}");
     assert!(
-        found.reason.contains("the proof of sector 0/0 was refused"),
-        "{found}"
+        stepwise
+            .reason
+            .contains("the proof of sector 0/0 was refused"),
+        "{stepwise}"
     );
+    let found = refused(audit_bundle(&network, &path, &bundle).await);
+    assert_eq!(found, stepwise);
 }
