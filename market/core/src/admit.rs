@@ -2,11 +2,12 @@
 
 use crate::facts;
 use crate::message::{SignedMessage, encode};
+use crate::parameters::Economy;
 use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::units::{Amount, Height};
+use crate::units::{Amount, Height, NetworkId};
 use crate::view::{ReadView, ViewError};
 
 /// A message that is not taken, or state that cannot be read.
@@ -32,7 +33,8 @@ pub fn admit(
     next: Height,
 ) -> Result<(), AdmitError> {
     let account = query::account(view, &signed.message.sender)?;
-    check(rules, signed, next, account.nonce)?;
+    let economy = query::economy(view)?;
+    check(rules.network, &economy, signed, next, account.nonce)?;
     Ok(check_funds(account.balance, signed.message.fee)?)
 }
 
@@ -50,17 +52,19 @@ pub(crate) fn check_funds(have: Amount, need: Amount) -> Result<(), Refusal> {
 
 /// What needs no state but the account's number; the encoded size.
 pub(crate) fn check(
-    rules: &Rules,
+    network: NetworkId,
+    economy: &Economy,
     signed: &SignedMessage,
     height: Height,
     next_nonce: u64,
 ) -> Result<usize, Refusal> {
-    check_given(rules, signed, height, next_nonce, None)
+    check_given(network, economy, signed, height, next_nonce, None)
 }
 
 /// The same, where it may be known already whether the signature holds.
 pub(crate) fn check_given(
-    rules: &Rules,
+    network: NetworkId,
+    economy: &Economy,
     signed: &SignedMessage,
     height: Height,
     next_nonce: u64,
@@ -80,7 +84,7 @@ pub(crate) fn check_given(
             height,
         });
     }
-    let least = fee_of_work(&rules.parameters.economy, bytes, work(&message.body));
+    let least = fee_of_work(economy, bytes, work(&message.body));
     if message.fee < least {
         return Err(Refusal::FeeTooLow {
             offered: message.fee,
@@ -93,7 +97,7 @@ pub(crate) fn check_given(
             next: next_nonce,
         });
     }
-    if holds.unwrap_or_else(|| facts::is_signed(rules.network, signed)) {
+    if holds.unwrap_or_else(|| facts::is_signed(network, signed)) {
         Ok(bytes)
     } else {
         Err(Refusal::Signature)

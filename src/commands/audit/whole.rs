@@ -152,7 +152,7 @@ fn describe(held: &Audit) -> String {
          {} messages done, {} refused; every signature, root and certificate checked in {:.1} s.\n\
          {proofs}\n\
          Verified in {}.\n\
-         Tokens: {} minted = {} in accounts + {} in collateral + {} in escrow + {} burnt.\n\
+         Tokens: {} minted = {} in accounts + {} in collateral + {} in escrow + {} at stake + {} burnt.\n\
          State root {}: the ledger says the same.",
         held.height,
         held.done,
@@ -163,6 +163,7 @@ fn describe(held: &Audit) -> String {
         supply.balances,
         supply.collateral,
         supply.escrow,
+        supply.stake,
         supply.burnt,
         held.state_root,
     );
