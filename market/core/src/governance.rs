@@ -277,6 +277,8 @@ pub struct Proposal {
     pub approving: Stake,
     /// Stake that is against it.
     pub rejecting: Stake,
+    /// All that was at stake, at the most, whenever it was voted on.
+    pub staked: Stake,
     /// Where it stands.
     pub status: ProposalStatus,
 }

@@ -253,10 +253,10 @@ impl Parameters {
                 "no amount is above 2^80 grains, so that no product leaves the numbers",
             ),
             (
-                self.governance
-                    .as_ref()
-                    .is_none_or(|governance| governance.deposit <= Self::MAX_AMOUNT),
-                "no deposit is above 2^80 grains",
+                self.governance.as_ref().is_none_or(|governance| {
+                    (Amount(1)..=Self::MAX_AMOUNT).contains(&governance.deposit)
+                }),
+                "a proposal has a deposit, and none above 2^80 grains",
             ),
             (
                 self.governance

@@ -15,7 +15,9 @@ use holdfast_market_core::message::*;
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::slice;
-use holdfast_market_core::stake::{Delegation, Unbonding, ValidatorRecord, ValidatorStatus};
+use holdfast_market_core::stake::{
+    Delegation, Orders, Unbonding, ValidatorRecord, ValidatorStatus,
+};
 use holdfast_market_core::state::*;
 use holdfast_market_core::units::*;
 use holdfast_proofs::node::Node;
@@ -660,6 +662,10 @@ pub(crate) fn validator_record() -> ValidatorRecord {
         owed: Amount(4),
         missed: 5,
         built: 6,
+        orders: Some(Orders {
+            from: Height(3),
+            to: Some(Height(9)),
+        }),
     }
 }
 
@@ -690,6 +696,7 @@ pub(crate) fn parameter_proposal() -> Proposal {
         closes: Height(70),
         approving: Stake(7),
         rejecting: Stake(3),
+        staked: Stake(20),
         status: ProposalStatus::Passed { at: Height(100) },
     }
 }

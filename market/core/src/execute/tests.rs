@@ -23,4 +23,5 @@ mod retirement;
 mod sector;
 mod stake;
 mod validator;
+mod withholding;
 mod world;
