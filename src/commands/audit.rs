@@ -101,11 +101,12 @@ fn progress(verb: &str) -> Result<(ProgressBar, Watch), CommandError> {
     let shown = bar.clone();
     let watch: Watch = Arc::new(move |progress: Progress| {
         shown.set_length(progress.head.0);
-        if shown.position() == 0 {
+        let first = shown.position() == 0;
+        shown.set_position(progress.height.0);
+        if first {
             // The rate is that of this run, also where it goes on from a checkpoint.
             shown.reset_eta();
         }
-        shown.set_position(progress.height.0);
         shown.set_message(format!("{} proofs", progress.proofs));
     });
     Ok((bar, watch))
