@@ -4,6 +4,8 @@
 //! `HOLDFAST_LONG=1` (`./dev test --long`) stores more: 200 files and one of 12 MB, at six nodes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "main_job/audits.rs"]
+mod audits;
 #[path = "main_job/network.rs"]
 mod network;
 
@@ -85,6 +87,8 @@ fn a_tree_comes_back_after_half_the_network_dies_and_every_proof_verifies_again(
     an_empty_purse_is_told_what_is_missing(&network, folder.path(), &half);
     what_is_missing_is_named(&network, folder.path());
     empty_things_come_back(&network, folder.path(), &half);
+    audits::every_depth(&network, folder.path());
+    audits::changed_bytes(&network, folder.path());
     commands_tell_the_same_story(&network);
 }
 

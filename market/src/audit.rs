@@ -1,31 +1,43 @@
-//! `holdfast audit`, without the command line: reads a ledger's blocks from its API or its folder,
-//! replays them from the genesis in this process, and compares what comes out with what the ledger
-//! says of itself. Trusts the genesis alone.
+//! `holdfast audit`, without the command line: reads a ledger's blocks from its API, its folder or a
+//! bundle, replays them from the genesis in this process, and compares what comes out with what the
+//! ledger says of itself. Trusts the genesis alone, and where it resumes its own checkpoint.
 
+pub mod bundle;
+pub mod checkpoint;
+mod compare;
+pub mod parallel;
+pub mod report;
+mod run;
 mod source;
+mod stopwatch;
 #[cfg(test)]
 mod tests;
 
 pub use source::Source;
+pub use stopwatch::{ProofFigures, ProofsByKind};
 
 use crate::store::StoreError;
-use holdfast_market_core::audit::{AuditReport, Finding, Replay};
-use holdfast_market_core::block::CertifiedBlock;
-use holdfast_market_core::execute::ProofTally;
+use bundle::BundleError;
+use checkpoint::{CheckpointError, Keeper};
+use holdfast_market_core::audit::{AuditReport, Finding, History, Replay, Subject};
 use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::message::Unencodable;
 use holdfast_market_core::rules::GenesisError;
 use holdfast_market_core::state::Supply;
-use holdfast_market_core::units::{BlockId, Blocks, Height, NetworkId, TreeRoot};
+use holdfast_market_core::units::{BlockId, Height, NetworkId, TreeRoot};
+use holdfast_market_core::view::ViewError;
 use holdfast_proofs::keys::VerifyingKeys;
-use holdfast_proofs::proof::Circuit;
 use holdfast_wire::ledger::LedgerError as ClientError;
+use run::Run;
 use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use stopwatch::Stopwatch;
 
-/// Bytes of one Groth16 proof.
-const PROOF_BYTES: u64 = 192;
+/// What an audit verifies proofs with: said in every report.
+pub const VERIFIER: &str = "pure Rust (bls12_381, ed25519-dalek, bls-signatures)";
 
 /// Why an audit ends without a report.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +54,15 @@ pub enum AuditError {
     /// The folder.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An object that cannot be encoded.
+    #[error(transparent)]
+    Unencodable(#[from] Unencodable),
     /// The ledger is of another network.
     #[error("the ledger is of network {found}, not of {expected}; name the folder of its network")]
     OtherNetwork {
@@ -50,9 +71,25 @@ pub enum AuditError {
         /// Whose was asked for.
         expected: NetworkId,
     },
+    /// The checkpoint is ahead of the ledger.
+    #[error(
+        "the checkpoint stands at block {checkpoint}, and the ledger at {ledger}; give an audit of this ledger another checkpoint"
+    )]
+    Ahead {
+        /// Where the checkpoint stands.
+        checkpoint: Height,
+        /// Where the ledger does.
+        ledger: Height,
+    },
     /// The replay's thread ended.
     #[error("the replay could not go on: {0}")]
     Stopped(String),
+}
+
+impl From<ViewError> for AuditError {
+    fn from(error: ViewError) -> Self {
+        Self::Stopped(error.to_string())
+    }
 }
 
 /// How far an audit is.
@@ -64,80 +101,6 @@ pub struct Progress {
     pub head: Height,
     /// Proofs verified again so far.
     pub proofs: u64,
-}
-
-/// Proofs of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct ProofFigures {
-    /// How many were verified again.
-    pub count: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Seconds that this took.
-    pub seconds: f64,
-}
-
-impl ProofFigures {
-    fn of(count: u64, spent: Duration) -> Self {
-        Self {
-            count,
-            bytes: count.saturating_mul(PROOF_BYTES),
-            seconds: spent.as_secs_f64(),
-        }
-    }
-}
-
-/// Time spent on verifying, by circuit: seal, embed, spacetime.
-#[derive(Default)]
-struct Stopwatch([AtomicU64; 3]);
-
-impl Stopwatch {
-    fn of(&self, circuit: Circuit) -> &AtomicU64 {
-        let [seal, embed, spacetime] = &self.0;
-        match circuit {
-            Circuit::Seal => seal,
-            Circuit::Embed => embed,
-            Circuit::Spacetime => spacetime,
-        }
-    }
-
-    fn spent(&self, circuit: Circuit) -> Duration {
-        Duration::from_nanos(self.of(circuit).load(Ordering::Relaxed))
-    }
-
-    /// What tells it of each verification.
-    fn watch(self: &Arc<Self>) -> holdfast_proofs::verify::Watch {
-        let watch = Arc::clone(self);
-        Box::new(move |circuit, _| {
-            let (watch, started) = (Arc::clone(&watch), Instant::now());
-            Box::new(move || {
-                let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                watch.of(circuit).fetch_add(spent, Ordering::Relaxed);
-            })
-        })
-    }
-}
-
-/// Proofs by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct ProofsByKind {
-    /// Of seals.
-    pub seal: ProofFigures,
-    /// Of embeds.
-    pub embed: ProofFigures,
-    /// Of spacetime.
-    pub spacetime: ProofFigures,
-}
-
-impl ProofsByKind {
-    fn new(tally: ProofTally, watch: &Stopwatch) -> Self {
-        let figures = |count, circuit| ProofFigures::of(count, watch.spent(circuit));
-        Self {
-            seal: figures(tally.seal, Circuit::Seal),
-            embed: figures(tally.embed, Circuit::Embed),
-            spacetime: figures(tally.spacetime, Circuit::Spacetime),
-        }
-    }
 }
 
 /// What held.
@@ -161,14 +124,26 @@ pub struct Audit {
     pub supply: Supply,
     /// Whether every token that was minted and not burnt lies somewhere.
     pub conserved: bool,
-    /// Seconds that the replay took.
+    /// Seconds that all of it took.
     pub seconds: f64,
+    /// The block after which this audit went on from its own checkpoint; it has not verified those
+    /// before it again.
+    pub resumed_after: Option<Height>,
+    /// What verified the proofs.
+    pub verifier: &'static str,
+    /// What each kind of proof binds, in sentences.
+    pub binds: Vec<String>,
     /// What the audit cannot show, in sentences.
     pub limits: Vec<String>,
 }
 
 impl Audit {
-    fn new(report: AuditReport, run: &Stopwatch, spent: Duration) -> Self {
+    fn new(
+        report: AuditReport,
+        stopwatch: &Stopwatch,
+        spent: Duration,
+        resumed_after: Option<Height>,
+    ) -> Self {
         Self {
             network: report.network,
             height: report.height,
@@ -176,10 +151,13 @@ impl Audit {
             state_root: report.state_root,
             done: report.done,
             refused: report.refused,
-            proofs: ProofsByKind::new(report.proofs, run),
+            proofs: ProofsByKind::new(report.proofs, stopwatch),
             conserved: report.supply.balances_out(),
             supply: report.supply,
             seconds: spent.as_secs_f64(),
+            resumed_after,
+            verifier: VERIFIER,
+            binds: report.binds,
             limits: report.limits,
         }
     }
@@ -188,7 +166,18 @@ impl Audit {
 /// What is told of an audit's progress.
 pub type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// Audits a ledger up to where it stands when the replay gets there.
+/// How an audit is done.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// On so many cores; on all where nothing is said.
+    pub threads: Option<NonZeroUsize>,
+    /// Goes on from this checkpoint, where it is there, and keeps it.
+    pub checkpoint: Option<PathBuf>,
+    /// Also tells what blocks did with this provider or sector.
+    pub subject: Option<Subject>,
+}
+
+/// Audits a ledger up to where it stands when the replay gets there, on all cores.
 ///
 /// # Errors
 /// The first block or message that does not hold, or a ledger that cannot be read.
@@ -198,96 +187,68 @@ pub async fn audit(
     source: Source,
     watch: Watch,
 ) -> Result<Audit, AuditError> {
+    let audited = audit_with(genesis, verifying_keys, &source, Options::default(), watch).await;
+    audited.map(|(audit, _)| audit)
+}
+
+/// The same as it is asked for, and the history of what was to be followed, where it is there.
+///
+/// # Errors
+/// As [`audit`], or a checkpoint that cannot be resumed.
+pub async fn audit_with(
+    genesis: &Genesis,
+    verifying_keys: &VerifyingKeys,
+    source: &Source,
+    options: Options,
+    watch: Watch,
+) -> Result<(Audit, Option<History>), AuditError> {
+    let started = Instant::now();
     let expected = genesis.network().map_err(GenesisError::from)?;
     let found = source.network().await?;
     if found != expected {
         return Err(AuditError::OtherNetwork { found, expected });
     }
-    let stopwatch = Arc::new(Stopwatch::default());
-    let mut replay = Replay::new(genesis, verifying_keys)?;
-    replay.watch(stopwatch.watch());
-    let mut run = Run {
-        replay,
-        height: Height(0),
-        proofs: 0,
-        spent: Duration::ZERO,
-        watch,
+    let keeper = options.checkpoint.map(Keeper::new);
+    let resumed = match &keeper {
+        Some(keeper) => keeper.resume(genesis, verifying_keys)?,
+        None => None,
     };
+    let whole = resumed.is_none();
+    let mut replay = match resumed {
+        Some(replay) => replay,
+        None => Replay::new(genesis, verifying_keys)?,
+    };
+    let stopwatch = Arc::new(Stopwatch::default());
+    replay.watch(stopwatch.watch());
+    if let Some(subject) = options.subject {
+        replay.follow(subject);
+    }
+    let threads = options.threads.unwrap_or_else(parallel::cores);
+    let mut run = Run::new(replay, threads, keeper, watch)?;
+    let resumed_after = (!whole).then(|| run.height());
     // The ledger goes on while it is audited: go up to what it claims, and see whether it has
     // claimed more by then. At most as far as the second claim, so that this ends.
     let mut claim = source.claim().await?;
-    run = run.up_to(&source, claim.height).await?;
+    if claim.height < run.height() {
+        return Err(AuditError::Ahead {
+            checkpoint: run.height(),
+            ledger: claim.height,
+        });
+    }
+    run = run.up_to(source, claim.height).await?;
     if !source.is_still() {
         claim = source.claim().await?;
-        run = run.up_to(&source, claim.height).await?;
+        run = run.up_to(source, claim.height).await?;
     }
-    source.compare(&claim, &run.replay)?;
-    Ok(Audit::new(run.replay.finish()?, &stopwatch, run.spent))
-}
-
-/// A replay under way.
-struct Run {
-    replay: Replay,
-    height: Height,
-    proofs: u64,
-    spent: Duration,
-    watch: Watch,
-}
-
-impl Run {
-    /// Replays up to `head`, reading the next blocks while these are executed.
-    async fn up_to(mut self, source: &Source, head: Height) -> Result<Self, AuditError> {
-        let mut next = source.blocks(self.height.after(Blocks(1)), head).await?;
-        while self.height < head {
-            let blocks = std::mem::take(&mut next);
-            let Some(last) = blocks.last().map(|one| one.block.header.height) else {
-                return Err(missing(self.height.after(Blocks(1)), head).into());
-            };
-            let replaying = tokio::task::spawn_blocking(move || self.push(blocks, head));
-            let reading = async {
-                match last < head {
-                    true => source.blocks(last.after(Blocks(1)), head).await,
-                    false => Ok(Vec::new()),
-                }
-            };
-            let (replayed, read) = tokio::join!(replaying, reading);
-            // What was replayed comes first: it names the lower height.
-            self = replayed.map_err(|error| AuditError::Stopped(error.to_string()))??;
-            next = read?;
-        }
-        Ok(self)
+    source.compare(&claim, &run.replay, whole)?;
+    let report = run.replay.finish()?;
+    if let Some(keeper) = &mut run.keeper {
+        keeper.keep(&run.replay)?;
     }
-
-    fn push(mut self, blocks: Vec<CertifiedBlock>, head: Height) -> Result<Self, Finding> {
-        let started = Instant::now();
-        for certified in &blocks {
-            let expected = self.height.after(Blocks(1));
-            let found = certified.block.header.height;
-            if found != expected {
-                return Err(Finding {
-                    height: expected,
-                    message: None,
-                    reason: format!("the ledger gives block {found} in its place"),
-                });
-            }
-            let step = self.replay.push(certified)?;
-            self.height = step.height;
-            self.proofs = self.proofs.saturating_add(step.proofs.total());
-            (self.watch)(Progress {
-                height: self.height,
-                head,
-                proofs: self.proofs,
-            });
-        }
-        self.spent = self.spent.saturating_add(started.elapsed());
-        Ok(self)
-    }
-}
-
-fn missing(height: Height, head: Height) -> Finding {
-    Finding {
-        height,
-        message: None,
-        reason: format!("the ledger says it stands at {head} and does not have this block"),
-    }
+    let history = match options.subject {
+        Some(subject) => History::new(subject, run.events, run.replay.view())?,
+        None => None,
+    };
+    let audit = Audit::new(report, &stopwatch, started.elapsed(), resumed_after);
+    Ok((audit, history))
 }

@@ -213,8 +213,8 @@ pub fn message(genesis: &Genesis, from: &SigningKey, nonce: u64, body: Body) -> 
     SignedMessage::new(genesis.network().unwrap(), from, message).unwrap()
 }
 
-/// Verifying keys that are well-formed points and belong to no circuit, so that no proof ever
-/// verifies: what these tests are about needs rules, and no sealed sector.
+/// Verifying keys whose points are the generators: they belong to no circuit, and whoever tests makes
+/// proofs of anything (`audit/tests/chain.rs`) without a sealed sector.
 fn keys_of_no_circuit(parameters: &Parameters) -> VerifyingKeys {
     let one = G1Affine::generator().to_uncompressed();
     let two = G2Affine::generator().to_uncompressed();

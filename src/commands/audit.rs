@@ -1,7 +1,12 @@
-//! `holdfast audit`: a ledger checked from its genesis on, by this process alone.
+//! `holdfast audit`: a ledger, or a part of what it says, checked by this process alone.
 
-use crate::output::{CommandError, Output, Table, bytes};
-use holdfast_market::audit::{Audit, AuditError, Progress, ProofFigures, Source, audit};
+mod export;
+mod provider;
+mod report;
+mod whole;
+
+use crate::output::{CommandError, Output};
+use holdfast_market::audit::{AuditError, Progress, Source, Watch};
 use holdfast_market::store::Store;
 use holdfast_wire::ledger::LedgerClient;
 use holdfast_wire::network::NetworkFolder;
@@ -9,12 +14,45 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Check a ledger from its genesis on: every signature, block, proof and token again.
+/// Check a ledger from its genesis on: every signature, block, proof and token again. Or one
+/// receipt, one provider, a bundle, somebody's report.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR --resume --report report.json\n  holdfast audit --bundle FILE --genesis-id HEX\n  holdfast audit receipt FILE --network FOLDER\n  holdfast audit provider 3 --network FOLDER\n  holdfast audit light account thold1… --network FOLDER\n  holdfast audit export FILE --network FOLDER\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
 )]
 pub struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+    #[command(flatten)]
+    whole: whole::WholeArgs,
+}
+
+#[derive(clap::Subcommand)]
+enum AuditCommand {
+    /// Check an upload's receipt, offline: what providers signed, and that its deals are on the chain.
+    #[command(after_help = "Example:\n  holdfast audit receipt FILE --network FOLDER")]
+    Receipt {
+        /// The receipt that `holdfast put` wrote.
+        file: PathBuf,
+        /// The network's folder; nobody is asked.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: PathBuf,
+    },
+    Light(super::light::LightArgs),
+    Provider(provider::ProviderArgs),
+    Export(export::ExportArgs),
+    /// Check the signature of an auditor's report, and show what it says.
+    #[command(after_help = "Example:\n  holdfast audit verify-report report.json")]
+    VerifyReport {
+        /// The report that `holdfast audit --report` wrote.
+        file: PathBuf,
+    },
+}
+
+/// Which ledger is read.
+#[derive(clap::Args)]
+struct Place {
     /// The network's folder; its genesis is all that the audit trusts.
     #[arg(long, env = "HOLDFAST_NETWORK")]
     network: PathBuf,
@@ -26,87 +64,71 @@ pub struct AuditArgs {
     api: Option<String>,
 }
 
+impl Place {
+    fn open(&self) -> Result<(NetworkFolder, Source), CommandError> {
+        let folder = NetworkFolder::open(&self.network)?;
+        let source = match &self.ledger {
+            Some(ledger) => {
+                Source::Folder(Box::new(Store::open_read_only(ledger, folder.network())?))
+            }
+            None => Source::Api(LedgerClient::new(
+                self.api.as_deref().unwrap_or(folder.api()),
+            )?),
+        };
+        Ok((folder, source))
+    }
+}
+
 /// Runs the command.
 pub async fn run(args: AuditArgs, output: &Output) -> Result<(), CommandError> {
-    let folder = NetworkFolder::open(&args.network)?;
-    let source = match args.ledger {
-        Some(ledger) => Source::Folder(Box::new(Store::open_read_only(&ledger, folder.network())?)),
-        None => Source::Api(LedgerClient::new(
-            args.api.as_deref().unwrap_or(folder.api()),
-        )?),
-    };
-    let keys = super::verifying_keys(&folder)?;
-    // Hidden by indicatif where stderr is no terminal.
-    let bar = ProgressBar::new(0).with_style(style()?);
+    match args.command {
+        None => whole::run(args.whole, output).await,
+        Some(AuditCommand::Receipt { file, network }) => {
+            super::status::check_receipt(&network, &file, false, output).await
+        }
+        Some(AuditCommand::Light(args)) => super::light::run(args, output).await,
+        Some(AuditCommand::Provider(args)) => provider::run(args, output).await,
+        Some(AuditCommand::Export(args)) => export::run(args, output).await,
+        Some(AuditCommand::VerifyReport { file }) => report::verify(&file, output),
+    }
+}
+
+/// Shows how far it is, how fast, and how long it may take. Hidden by indicatif where stderr is no
+/// terminal.
+fn progress(verb: &str) -> Result<(ProgressBar, Watch), CommandError> {
+    let style = ProgressStyle::with_template(&format!(
+        "{verb} {{bar:30}} block {{pos}} of {{len}}, {{per_sec}}, {{eta}} left, {{msg}}"
+    ))?;
+    let bar = ProgressBar::new(0).with_style(style);
     let shown = bar.clone();
-    let watch = Arc::new(move |progress: Progress| {
+    let watch: Watch = Arc::new(move |progress: Progress| {
         shown.set_length(progress.head.0);
+        let first = shown.position() == 0;
         shown.set_position(progress.height.0);
+        if first {
+            // The rate is that of this run, also where it goes on from a checkpoint.
+            shown.reset_eta();
+        }
         shown.set_message(format!("{} proofs", progress.proofs));
     });
-    let result = audit(folder.genesis(), &keys, source, watch).await;
-    bar.finish_and_clear();
-    match result {
-        Ok(held) => output.result(&held, report),
-        Err(AuditError::Finding(finding)) => {
+    Ok((bar, watch))
+}
+
+/// An audit's failure as the command tells it.
+fn told(error: AuditError) -> CommandError {
+    match error {
+        AuditError::Finding(finding) => {
             let message = finding
                 .message
                 .map_or_else(String::new, |id| format!(", message {id}"));
-            Err(CommandError::failed(
+            CommandError::failed(
                 format!(
                     "the ledger does not hold at block {}{message}: {}",
                     finding.height, finding.reason
                 ),
                 "do not rely on this ledger; compare it with another market's",
-            ))
+            )
         }
-        Err(other) => Err(other.into()),
+        other => other.into(),
     }
-}
-
-fn style() -> Result<ProgressStyle, CommandError> {
-    Ok(ProgressStyle::with_template(
-        "audit {bar:30} block {pos} of {len}, {msg}",
-    )?)
-}
-
-fn report(held: &Audit) -> String {
-    let mut proofs = Table::new(["proofs", "verified", "bytes", "seconds"]);
-    let kinds: [(&str, &ProofFigures); 3] = [
-        ("seal", &held.proofs.seal),
-        ("embed", &held.proofs.embed),
-        ("spacetime", &held.proofs.spacetime),
-    ];
-    for (kind, figures) in kinds {
-        proofs.row([
-            kind.to_string(),
-            figures.count.to_string(),
-            bytes(figures.bytes),
-            format!("{:.2}", figures.seconds),
-        ]);
-    }
-    let supply = &held.supply;
-    let mut text = format!(
-        "Everything holds, from the genesis to block {}.\n\
-         {} messages done, {} refused; every signature, root and certificate checked in {:.1} s.\n\
-         {proofs}\n\
-         Tokens: {} minted = {} in accounts + {} in collateral + {} in escrow + {} at stake + {} burnt.\n\
-         State root {}: the ledger says the same.",
-        held.height,
-        held.done,
-        held.refused,
-        held.seconds,
-        supply.minted,
-        supply.balances,
-        supply.collateral,
-        supply.escrow,
-        supply.stake,
-        supply.burnt,
-        held.state_root,
-    );
-    for limit in &held.limits {
-        text.push_str("\nNot shown: ");
-        text.push_str(limit);
-    }
-    text
 }

@@ -1,7 +1,8 @@
-//! `holdfast light`: the chain followed by its headers, and what a proof shows of its state.
+//! `holdfast audit light`: the chain followed by its headers, and what a proof shows of its state.
 
 use super::client::told;
 use crate::output::{CommandError, Output};
+use holdfast_market_core::channel::Parties;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::units::{
     Address, BlockId, Blocks, ByteCount, DealId, Height, NetworkId, PackId, ProviderId, SectorId,
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 /// proof.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast light --network FOLDER\n  holdfast light --network FOLDER account thold1…\n  holdfast light --network FOLDER --trust 120000:BLOCK deal PACK/0\n\nWhat was followed is kept in a file, so that the next run goes on from there. Exits 0 if the chain\nholds and the object, or its absence, is shown."
+    after_help = "Examples:\n  holdfast audit light --network FOLDER\n  holdfast audit light --network FOLDER account thold1…\n  holdfast audit light --network FOLDER --trust 120000:BLOCK deal PACK/0\n\nWhat was followed is kept in a file, so that the next run goes on from there. Exits 0 if the chain\nholds and the object, or its absence, is shown."
 )]
 pub struct LightArgs {
     /// The network's folder; its genesis is all that is trusted, unless --trust names a block.
@@ -43,33 +44,33 @@ pub struct LightArgs {
 #[derive(clap::Subcommand)]
 enum Subject {
     /// An account: its balance.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER account thold1…")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER account thold1…")]
     Account {
         /// Its address.
         address: String,
     },
     /// A provider.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER provider 3")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER provider 3")]
     Provider {
         /// Its number.
         number: u64,
     },
     /// A sector.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER sector 3/0")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER sector 3/0")]
     Sector {
         /// Provider and number.
         #[arg(value_name = "PROVIDER/NUMBER", value_parser = sector)]
         id: SectorId,
     },
     /// A deal: one shard of a pack.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER deal PACK/0")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER deal PACK/0")]
     Deal {
         /// Pack and shard.
         #[arg(value_name = "PACK/SHARD", value_parser = deal)]
         id: DealId,
     },
     /// A name.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER name thold1… drive")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER name thold1… drive")]
     Name {
         /// Whose.
         owner: String,
@@ -77,12 +78,14 @@ enum Subject {
         label: String,
     },
     /// A channel for paying a provider.
-    #[command(after_help = "Example:\n  holdfast light --network FOLDER channel 3 thold1…")]
+    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER channel 3 thold1…")]
     Channel {
         /// To which provider.
         provider: u64,
         /// Whose.
         payer: String,
+        /// Who reads on it [default: whose it is].
+        reader: Option<String>,
     },
 }
 
@@ -192,9 +195,18 @@ async fn show(
             let name = light.name(&address(owner)?, label).await;
             shown(format!("name {label} of {owner}"), name)
         }
-        Subject::Channel { provider, payer } => {
-            let account = address(payer)?;
-            let channel = light.channel(ProviderId(*provider), &account).await;
+        Subject::Channel {
+            provider,
+            payer,
+            reader,
+        } => {
+            let payer_key = address(payer)?;
+            let reader = reader.as_deref().map(address).transpose()?;
+            let parties = Parties {
+                payer: payer_key,
+                reader: reader.unwrap_or(payer_key),
+            };
+            let channel = light.channel(ProviderId(*provider), &parties).await;
             shown(
                 format!("channel to provider {provider} of {payer}"),
                 channel,

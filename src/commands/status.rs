@@ -59,7 +59,7 @@ struct Checked {
 /// Runs the command.
 pub async fn run(args: StatusArgs, output: &Output) -> Result<(), CommandError> {
     if let Some(path) = &args.receipt {
-        return check(&args.place, path, args.follow, output).await;
+        return check_receipt(args.place.network(), path, args.follow, output).await;
     }
     let session = args.place.open()?;
     let objects = statuses(&session, args.name.as_deref()).await;
@@ -134,13 +134,15 @@ fn describe(statuses: &Statuses) -> String {
     parts.join("\n\n")
 }
 
-async fn check(
-    place: &Place,
+/// Checks a receipt. By itself and the network's folder nobody is asked, and it is the network's
+/// first validators that count; or the chain is followed by its headers.
+pub(super) async fn check_receipt(
+    network: &Path,
     path: &Path,
     follow: bool,
     output: &Output,
 ) -> Result<(), CommandError> {
-    let network = NetworkFolder::open(place.network())?;
+    let network = NetworkFolder::open(network)?;
     let text = read_bounded(path, RECEIPT_LIMIT).map_err(|error| {
         CommandError::failed(
             format!("{} cannot be read: {error}", path.display()),

@@ -1,5 +1,6 @@
 //! Blocks and what comes of their messages.
 
+use crate::facts::Facts;
 use crate::finality::{self, Precommit};
 use crate::list;
 use crate::message::{SignedMessage, SigningContext, Unencodable, encode};
@@ -131,23 +132,64 @@ pub struct CertifiedBlock {
 impl Certificate {
     /// Whether it makes the block with that header final for these validators.
     pub fn is_final(&self, header: &Header, network: NetworkId, validators: &[Validator]) -> bool {
+        self.is_final_given(header, network, validators, &Facts::default())
+    }
+
+    /// The same, where some of its signatures were looked at before.
+    pub(crate) fn is_final_given(
+        &self,
+        header: &Header,
+        network: NetworkId,
+        validators: &[Validator],
+        facts: &Facts,
+    ) -> bool {
         match self {
             // One signer: with more than one validator an embedded certificate shows nothing.
             Self::Embedded { signature } => {
-                matches!(validators, [only] if only.key == header.builder)
-                    && SigningContext::Block.verify(
-                        network,
-                        header.builder.as_bytes(),
-                        header,
-                        signature,
-                    )
+                let holds = || {
+                    facts
+                        .certificate(0)
+                        .unwrap_or_else(|| is_built(network, header, signature))
+                };
+                matches!(validators, [only] if only.key == header.builder) && holds()
             }
             Self::Bft { round, precommits } => header.id().is_ok_and(|id| {
                 let place = (header.height, *round, id);
-                finality::is_final(network, validators, place, precommits)
+                finality::is_final_by(validators, precommits, |number, precommit| {
+                    let found = facts.certificate(number);
+                    found.unwrap_or_else(|| finality::is_precommit(network, place, precommit))
+                })
             }),
         }
     }
+
+    /// How many signatures it has.
+    pub(crate) fn signature_count(&self) -> usize {
+        match self {
+            Self::Embedded { .. } => 1,
+            Self::Bft { precommits, .. } => precommits.len(),
+        }
+    }
+
+    /// Whether each of them is its signer's for that header, whoever that is.
+    pub(crate) fn signatures_hold(&self, header: &Header, network: NetworkId) -> Vec<bool> {
+        match self {
+            Self::Embedded { signature } => vec![is_built(network, header, signature)],
+            Self::Bft { round, precommits } => match header.id() {
+                Ok(id) => {
+                    let place = (header.height, *round, id);
+                    let holds = |one| finality::is_precommit(network, place, one);
+                    precommits.iter().map(holds).collect()
+                }
+                Err(_) => Vec::new(),
+            },
+        }
+    }
+}
+
+/// Whether the signature over the header is its builder's.
+fn is_built(network: NetworkId, header: &Header, signature: &Signature) -> bool {
+    SigningContext::Block.verify(network, header.builder.as_bytes(), header, signature)
 }
 
 impl CertifiedBlock {

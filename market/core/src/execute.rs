@@ -26,6 +26,7 @@ use crate::block::{
     Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, encoded,
     receipts_root, validators_root, work_fits,
 };
+use crate::facts::Facts;
 use crate::keys;
 use crate::ledger::{Ledger, take};
 use crate::message::{Body, Message, SignedMessage, Unencodable};
@@ -36,6 +37,9 @@ use crate::rules::Rules;
 use crate::schedule;
 use crate::units::{Address, Height};
 use crate::view::{ReadView, ViewError, Writes};
+use holdfast_proofs::proof::ProofBytes;
+use holdfast_proofs::statement::Statement;
+use holdfast_proofs::verify::VerifyError;
 
 /// What a block does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +142,18 @@ impl BlockError {
     }
 }
 
+/// A statement and the proofs that are to show it.
+pub type Claim = (Statement, Vec<ProofBytes>);
+
+/// How a block's proofs are taken.
+pub(crate) enum Proofs<'a> {
+    /// Verified where a message brings them: what the rules say.
+    Verified,
+    /// Taken for true and kept, for an audit that verifies many blocks' proofs together: what is
+    /// executed counts only once all of them were found to hold.
+    Believed(&'a mut Vec<Claim>),
+}
+
 /// What rules work with while a block is executed.
 pub(crate) struct Context<'a, V: ReadView> {
     pub rules: &'a Rules,
@@ -151,6 +167,8 @@ pub(crate) struct Context<'a, V: ReadView> {
     /// Deals and sectors whose late deadlines messages have closed, also where one was refused
     /// afterwards: the work was done.
     pub closed: usize,
+    /// How proofs are taken.
+    pub taken: Proofs<'a>,
     /// Whether who may order has changed.
     pub elects: bool,
 }
@@ -178,17 +196,68 @@ pub fn execute_knowing<V: ReadView>(
     signed: &Signed,
 ) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
-    let encoded = check_header(&ledger, rules, block)?;
-    let known = encoded.iter().map(|bytes| Known::of(bytes, signed));
-    run(ledger, rules, block, &known.collect::<Vec<_>>())
+    let encoded = check_header(&ledger, rules, block, &Facts::default())?;
+    let known: Vec<_> = encoded.iter().map(|one| Known::of(one, signed)).collect();
+    run(ledger, rules, block, &known, Proofs::Verified)
+}
+
+/// The same for an audit: some signatures were looked at before, and proofs may be verified later.
+pub(crate) fn execute_given<'a, V: ReadView>(
+    view: &'a V,
+    rules: &'a Rules,
+    block: &Block,
+    facts: &Facts,
+    taken: Proofs<'a>,
+) -> Result<Execution, BlockError> {
+    let ledger = Ledger::open(view)?;
+    let encoded = check_header(&ledger, rules, block, facts)?;
+    run(ledger, rules, block, &known(&encoded, facts), taken)
+}
+
+/// What is known of messages with these encodings, of which some were looked at before.
+fn known(encoded: &[Vec<u8>], facts: &Facts) -> Vec<Known> {
+    let numbered = encoded.iter().enumerate();
+    numbered
+        .map(|(index, bytes)| Known {
+            // One that was found wrong is looked at again, and refused.
+            is_signed: facts.message(index) == Some(true),
+            ..Known::of(bytes, &Signed::default())
+        })
+        .collect()
+}
+
+/// What is wrong with the block's header, signatures of the certificate aside.
+pub(crate) fn header_fault<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+) -> Option<BlockError> {
+    let checked = Ledger::open(view)
+        .map_err(BlockError::from)
+        .and_then(|ledger| check_header(&ledger, rules, block, &Facts::default()));
+    checked.err()
+}
+
+/// What the block's messages would do, whatever its header says and whoever signed them: for saying
+/// what is wrong with a message of a block that is refused.
+pub(crate) fn outcomes_of_content<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+) -> Result<Vec<Outcome>, BlockError> {
+    let facts = Facts::all_signed(block.messages.len());
+    let ledger = Ledger::open(view)?;
+    let known = known(&encoded(&block.messages)?, &facts);
+    run(ledger, rules, block, &known, Proofs::Verified).map(|done| done.outcomes)
 }
 
 /// What follows once the header is found right.
-fn run<V: ReadView>(
-    ledger: Ledger<'_, V>,
-    rules: &Rules,
+fn run<'a, V: ReadView>(
+    ledger: Ledger<'a, V>,
+    rules: &'a Rules,
     block: &Block,
     known: &[Known],
+    taken: Proofs<'a>,
 ) -> Result<Execution, BlockError> {
     let header = &block.header;
     let mut context = Context {
@@ -199,6 +268,7 @@ fn run<V: ReadView>(
         builder: header.builder,
         proofs: ProofTally::default(),
         closed: 0,
+        taken,
         elects: false,
     };
     context.begin(header)?;
@@ -228,6 +298,7 @@ fn check_header<V: ReadView>(
     ledger: &Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
+    facts: &Facts,
 ) -> Result<Vec<Vec<u8>>, BlockError> {
     let (header, chain) = (&block.header, &ledger.chain);
     let validators = crate::query::validators(ledger)?;
@@ -269,13 +340,16 @@ fn check_header<V: ReadView>(
         .ok_or(BlockError::Builder(header.builder))?;
     let previous = crate::query::beacon(ledger, chain.height)?
         .ok_or_else(|| ViewError("the last beacon is missing from state".into()))?;
-    if beacon::is_signed(
-        &builder.beacon,
-        rules.network,
-        previous,
-        header.height,
-        &header.beacon,
-    ) {
+    let found = facts.beacon(&builder.beacon, previous);
+    if found
+        || beacon::is_signed(
+            &builder.beacon,
+            rules.network,
+            previous,
+            header.height,
+            &header.beacon,
+        )
+    {
         Ok(encoded)
     } else {
         Err(BlockError::Beacon)
@@ -353,6 +427,17 @@ impl<V: ReadView> Context<'_, V> {
             self.proofs = proofs;
         }
         Ok(result)
+    }
+
+    /// Whether every statement is shown by its proofs, as far as that is looked at now.
+    fn shown(&mut self, claims: Vec<Claim>) -> Result<(), (usize, VerifyError)> {
+        match &mut self.taken {
+            Proofs::Verified => self.rules.verifier.verify_all(&claims),
+            Proofs::Believed(all) => {
+                all.extend(claims);
+                Ok(())
+            }
+        }
     }
 
     /// Burns the fee and uses up the number.

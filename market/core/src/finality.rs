@@ -84,8 +84,35 @@ pub struct Precommit {
 pub fn is_final(
     network: NetworkId,
     validators: &[Validator],
-    (height, round, block): (Height, Round, BlockId),
+    place: (Height, Round, BlockId),
     precommits: &[Precommit],
+) -> bool {
+    is_final_by(validators, precommits, |_, precommit| {
+        is_precommit(network, place, precommit)
+    })
+}
+
+/// Whether the signature is its voter's, for that block.
+pub(crate) fn is_precommit(
+    network: NetworkId,
+    (height, round, block): (Height, Round, BlockId),
+    precommit: &Precommit,
+) -> bool {
+    let ballot = Ballot {
+        kind: BallotKind::Precommit,
+        height,
+        round,
+        block: Some(block),
+        voter: precommit.voter,
+    };
+    ballot.is_signed(network, &precommit.signature)
+}
+
+/// [`is_final`], where `holds` says of each precommit, by its number, whether its signature holds.
+pub(crate) fn is_final_by(
+    validators: &[Validator],
+    precommits: &[Precommit],
+    holds: impl Fn(usize, &Precommit) -> bool,
 ) -> bool {
     let ascending = precommits
         .iter()
@@ -96,18 +123,11 @@ pub fn is_final(
     }
     let total: u128 = validators.iter().map(|one| u128::from(one.power)).sum();
     let mut signed = 0u128;
-    for precommit in precommits {
+    for (number, precommit) in precommits.iter().enumerate() {
         let Some(validator) = validators.iter().find(|one| one.key == precommit.voter) else {
             return false;
         };
-        let ballot = Ballot {
-            kind: BallotKind::Precommit,
-            height,
-            round,
-            block: Some(block),
-            voter: precommit.voter,
-        };
-        if !ballot.is_signed(network, &precommit.signature) {
+        if !holds(number, precommit) {
             return false;
         }
         signed = signed.saturating_add(u128::from(validator.power));

@@ -12,6 +12,7 @@ pub mod challenge;
 pub mod channel;
 pub mod equivocation;
 pub mod execute;
+pub mod facts;
 pub mod finality;
 pub mod genesis;
 pub mod governance;

@@ -34,6 +34,8 @@ pub enum SigningContext {
     Offer,
     /// What precedes the bytes of an offered block.
     Stream,
+    /// An auditor's report.
+    Audit,
 }
 
 impl SigningContext {
@@ -46,6 +48,7 @@ impl SigningContext {
             Self::Ballot => "holdfast 2026-11 validator ballot signature",
             Self::Offer => "holdfast 2026-11 block offer signature",
             Self::Stream => "holdfast 2026-11 block stream signature",
+            Self::Audit => "holdfast 2026-11 audit report signature",
         }
     }
 

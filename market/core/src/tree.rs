@@ -114,26 +114,70 @@ pub struct MemoryTree {
     values: BTreeMap<KeyHash, OwnedValue>,
 }
 
+/// What takes a block's changes of a [`MemoryTree`] back.
+#[derive(Debug)]
+pub(crate) struct TreeUndo {
+    nodes: Vec<(NodeKey, Option<Node>)>,
+    values: Vec<(KeyHash, Option<OwnedValue>)>,
+}
+
 impl MemoryTree {
     /// Takes over a block's changes and drops what they replace; the root after them.
     ///
     /// # Errors
     /// A height that does not follow the one before.
     pub fn apply(&mut self, height: Height, writes: &Writes) -> Result<TreeRoot, ViewError> {
+        self.exchange(height, writes).map(|(root, _)| root)
+    }
+
+    /// The same, and what takes it back.
+    pub(crate) fn exchange(
+        &mut self,
+        height: Height,
+        writes: &Writes,
+    ) -> Result<(TreeRoot, TreeUndo), ViewError> {
         let (root, batch) = apply(self, height, writes)?;
+        let mut undo = TreeUndo {
+            nodes: Vec::new(),
+            values: Vec::new(),
+        };
         for stale in &batch.stale_node_index_batch {
-            self.nodes.remove(&stale.node_key);
+            let before = self.nodes.remove(&stale.node_key);
+            undo.nodes.push((stale.node_key.clone(), before));
         }
         for (key, node) in batch.node_batch.nodes() {
-            self.nodes.insert(key.clone(), node.clone());
+            let before = self.nodes.insert(key.clone(), node.clone());
+            undo.nodes.push((key.clone(), before));
         }
         for ((_, key), value) in batch.node_batch.values() {
-            match value {
+            let before = match value {
                 Some(value) => self.values.insert(*key, value.clone()),
                 None => self.values.remove(key),
             };
+            undo.values.push((*key, before));
         }
-        Ok(root)
+        Ok((root, undo))
+    }
+
+    /// Takes the last changes back.
+    pub(crate) fn take_back(&mut self, undo: TreeUndo) {
+        for (key, before) in undo.nodes.into_iter().rev() {
+            match before {
+                Some(node) => self.nodes.insert(key, node),
+                None => self.nodes.remove(&key),
+            };
+        }
+        for (key, before) in undo.values.into_iter().rev() {
+            match before {
+                Some(value) => self.values.insert(key, value),
+                None => self.values.remove(&key),
+            };
+        }
+    }
+
+    /// Its nodes, in the order of their keys.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeKey, &Node)> {
+        self.nodes.iter()
     }
 }
 

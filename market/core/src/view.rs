@@ -38,6 +38,12 @@ pub trait ReadView {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryView(BTreeMap<Vec<u8>, Vec<u8>>);
 
+impl From<BTreeMap<Vec<u8>, Vec<u8>>> for MemoryView {
+    fn from(entries: BTreeMap<Vec<u8>, Vec<u8>>) -> Self {
+        Self(entries)
+    }
+}
+
 impl MemoryView {
     /// Takes over what a block (or genesis) changed.
     pub fn apply(&mut self, writes: &Writes) {
@@ -47,6 +53,28 @@ impl MemoryView {
                 None => self.0.remove(key),
             };
         }
+    }
+
+    /// The same, and what takes it back.
+    pub(crate) fn exchange(&mut self, writes: &Writes) -> Writes {
+        let exchanged = writes.iter().map(|(key, value)| {
+            let before = match value {
+                Some(value) => self.0.insert(key.clone(), value.clone()),
+                None => self.0.remove(key),
+            };
+            (key.clone(), before)
+        });
+        exchanged.collect()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Every entry, ascending.

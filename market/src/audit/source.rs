@@ -1,18 +1,20 @@
-//! Where an audit reads: a market's API, or the data folder of one.
+//! Where an audit reads: a market's API, the data folder of one, or a bundle.
 
 use super::AuditError;
+use super::bundle::{Bundle, BundleHead};
+use super::compare;
 use crate::ledger::{MOST_BLOCK_BYTES, MOST_BLOCKS};
 use crate::store::{Store, StoreError};
 use holdfast_market_core::audit::{Finding, Replay};
 use holdfast_market_core::block::{CertifiedBlock, receipts_root};
+use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::keys;
+use holdfast_market_core::query;
+use holdfast_market_core::rules::GenesisError;
 use holdfast_market_core::tree;
-use holdfast_market_core::units::{Blocks, Height, NetworkId, TreeRoot};
-use holdfast_market_core::view::{ReadView, ViewError};
+use holdfast_market_core::units::{BlockId, Height, NetworkId, TreeRoot};
+use holdfast_market_core::view::ViewError;
 use holdfast_wire::ledger::{LedgerClient, LedgerError as ClientError, ProvenState};
-
-/// State entries compared at a time.
-const PAGE: usize = 1024;
 
 /// A ledger to audit.
 pub enum Source {
@@ -20,6 +22,8 @@ pub enum Source {
     Api(LedgerClient),
     /// From a market's data folder, as it stands when it is opened.
     Folder(Box<Store>),
+    /// From a bundle.
+    Bundle(Box<Bundle>),
 }
 
 /// What a ledger says of itself.
@@ -30,6 +34,8 @@ pub struct Claim {
     pub state_root: TreeRoot,
     /// A state object with its proof, from an API.
     shown: Option<ProvenState>,
+    /// What a bundle says beside this.
+    head: Option<BundleHead>,
 }
 
 impl Source {
@@ -38,12 +44,13 @@ impl Source {
         Ok(match self {
             Self::Api(client) => client.status().await?.network,
             Self::Folder(store) => store.network(),
+            Self::Bundle(bundle) => bundle.head().network,
         })
     }
 
     /// Whether nothing is added to it while it is read.
     pub(super) fn is_still(&self) -> bool {
-        matches!(self, Self::Folder(_))
+        !matches!(self, Self::Api(_))
     }
 
     pub(super) async fn claim(&self) -> Result<Claim, AuditError> {
@@ -54,6 +61,7 @@ impl Source {
                     height: shown.height,
                     state_root: shown.state_root,
                     shown: Some(shown),
+                    head: None,
                 }
             }
             Self::Folder(store) => {
@@ -62,6 +70,16 @@ impl Source {
                     height: head.height,
                     state_root: head.state_root,
                     shown: None,
+                    head: None,
+                }
+            }
+            Self::Bundle(bundle) => {
+                let head = bundle.head();
+                Claim {
+                    height: head.height,
+                    state_root: head.state_root,
+                    shown: None,
+                    head: Some(head.clone()),
                 }
             }
         })
@@ -90,11 +108,48 @@ impl Source {
                 }
                 Ok(blocks)
             }
+            Self::Bundle(bundle) => bundle.blocks(from),
         }
     }
 
-    /// Whether the replay came to what the ledger says of itself.
-    pub(super) fn compare(&self, claim: &Claim, replay: &Replay) -> Result<(), AuditError> {
+    /// Where it stands, as a bundle says it.
+    pub(super) async fn head(&self, genesis: &Genesis) -> Result<BundleHead, AuditError> {
+        let network = genesis.network().map_err(GenesisError::from)?;
+        let claim = self.claim().await?;
+        let none = || Finding {
+            height: claim.height,
+            message: None,
+            reason: "the ledger says it stands here and does not have this block".into(),
+        };
+        let (last, receipts_root) = if claim.height == Height(0) {
+            (BlockId(network.0), receipts_root(&[])?)
+        } else {
+            let blocks = self.blocks(claim.height, claim.height).await?;
+            let block = blocks.first().ok_or_else(none)?;
+            let outcomes = match self {
+                Self::Api(client) => client.outcomes(claim.height).await?,
+                Self::Folder(store) => store.outcomes(claim.height)?.ok_or_else(none)?,
+                Self::Bundle(bundle) => return Ok(bundle.head().clone()),
+            };
+            (block.block.header.id()?, receipts_root(&outcomes)?)
+        };
+        Ok(BundleHead {
+            network,
+            height: claim.height,
+            last,
+            state_root: claim.state_root,
+            receipts_root,
+        })
+    }
+
+    /// Whether the replay came to what the ledger says of itself. `whole` says that it began at the
+    /// genesis.
+    pub(super) fn compare(
+        &self,
+        claim: &Claim,
+        replay: &Replay,
+        whole: bool,
+    ) -> Result<(), AuditError> {
         let finding = |reason: String| Finding {
             height: claim.height,
             message: None,
@@ -118,9 +173,24 @@ impl Source {
                 .into());
             }
         }
+        if let Some(head) = &claim.head {
+            let unreadable = |error: ViewError| finding(error.to_string());
+            let chain = query::chain(replay.view()).map_err(unreadable)?;
+            let wrong = match (
+                chain.last == head.last,
+                chain.receipts_root == head.receipts_root,
+            ) {
+                (true, true) => None,
+                (false, _) => Some("another last block than its blocks have"),
+                (true, false) => Some("other outcomes of the last block than replaying gives"),
+            };
+            if let Some(wrong) = wrong {
+                return Err(finding(format!("the bundle's head names {wrong}")).into());
+            }
+        }
         match self {
-            Self::Api(_) => Ok(()),
-            Self::Folder(store) => compare_folder(store, claim.height, replay),
+            Self::Api(_) | Self::Bundle(_) => Ok(()),
+            Self::Folder(store) => compare::compare(store, claim.height, replay, whole),
         }
     }
 }
@@ -158,62 +228,4 @@ fn undecodable(height: Height, error: &StoreError) -> Finding {
             other => other.to_string(),
         },
     }
-}
-
-/// Every object of the folder's state, and the outcomes of every block, against the replay.
-fn compare_folder(store: &Store, height: Height, replay: &Replay) -> Result<(), AuditError> {
-    let finding = |height, reason: String| Finding {
-        height,
-        message: None,
-        reason,
-    };
-    let unreadable = |error: ViewError| finding(height, error.to_string());
-    let (stored, replayed) = (store.view(), replay.view());
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let ours = replayed
-            .scan(b"", after.as_deref(), PAGE)
-            .map_err(unreadable)?;
-        let theirs = stored
-            .scan(b"", after.as_deref(), PAGE)
-            .map_err(unreadable)?;
-        if ours != theirs {
-            return Err(finding(
-                height,
-                "the state stored in the folder is not the state that the blocks give".into(),
-            )
-            .into());
-        }
-        match ours.into_iter().next_back() {
-            Some((key, _)) => after = Some(key),
-            None => break,
-        }
-    }
-    compare_outcomes(store, height, replay)
-}
-
-fn compare_outcomes(store: &Store, head: Height, replay: &Replay) -> Result<(), AuditError> {
-    let mut height = Height(1);
-    while height <= head {
-        let next = height.after(Blocks(1));
-        let expected = match store.block(next)? {
-            Some(certified) if next <= head => Some(certified.block.header.receipts_root),
-            _ => holdfast_market_core::query::chain(replay.view())
-                .ok()
-                .map(|chain| chain.receipts_root),
-        };
-        let found = store
-            .outcomes(height)?
-            .and_then(|outcomes| receipts_root(&outcomes).ok());
-        if found.is_none() || found != expected {
-            return Err(Finding {
-                height,
-                message: None,
-                reason: "the outcomes stored for it are not those that the chain commits to".into(),
-            }
-            .into());
-        }
-        height = next;
-    }
-    Ok(())
 }

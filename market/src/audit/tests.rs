@@ -1,7 +1,11 @@
 //! Audits of whole ledgers and of spoilt ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use super::{Audit, AuditError, Source, audit};
+mod chain;
+mod changed;
+mod parts;
+
+use super::{Audit, AuditError, Options, Source, audit, audit_with};
 use crate::run::Market;
 use crate::store::Store;
 use crate::store::columns::{self, Column};
@@ -14,6 +18,7 @@ use holdfast_market_core::message::{decode, encode};
 use holdfast_market_core::state::Account;
 use holdfast_market_core::units::{Address, Amount, Height};
 use holdfast_wire::ledger::LedgerClient;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -22,6 +27,26 @@ async fn audit_folder(network: &Network) -> Result<Audit, AuditError> {
     let id = network.genesis.network().unwrap();
     let store = Store::open_read_only(&network.data(), id)?;
     run(network, Source::Folder(Box::new(store))).await
+}
+
+impl Network {
+    /// Its folder, to be read.
+    fn source(&self) -> Source {
+        let id = self.genesis.network().unwrap();
+        let store = Store::open_read_only(&self.data(), id).unwrap();
+        Source::Folder(Box::new(store))
+    }
+}
+
+/// On so many cores.
+async fn run_on(network: &Network, source: Source, threads: usize) -> Result<Audit, AuditError> {
+    let options = Options {
+        threads: NonZeroUsize::new(threads),
+        ..Options::default()
+    };
+    let (genesis, keys) = (&network.genesis, &network.verifying_keys);
+    let told = audit_with(genesis, keys, &source, options, Arc::new(|_| ())).await;
+    told.map(|(audit, _)| audit)
 }
 
 async fn run(network: &Network, source: Source) -> Result<Audit, AuditError> {

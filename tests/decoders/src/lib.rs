@@ -18,6 +18,8 @@ pub mod meter;
 pub mod mutate;
 
 mod answers;
+#[cfg(feature = "stores")]
+mod audits;
 mod client;
 mod files;
 mod ledger;
@@ -129,6 +131,8 @@ pub fn all() -> Vec<Decoder> {
         files::decoders(),
     ]
     .concat();
+    #[cfg(feature = "stores")]
+    all.extend(audits::decoders());
     #[cfg(feature = "stores")]
     all.extend(stores::decoders());
     #[cfg(feature = "stores")]

@@ -236,7 +236,7 @@ struct Market {
     runtime: tokio::runtime::Runtime,
 }
 
-fn market_genesis() -> Genesis {
+pub(crate) fn market_genesis() -> Genesis {
     let keys = ValidatorKeys::from_seed(&[8; 32]);
     Genesis {
         balances: vec![Balance {
@@ -356,7 +356,7 @@ fn api_requests() -> Vec<Vec<u8>> {
     .collect()
 }
 
-fn payment(nonce: u64) -> SignedMessage {
+pub(crate) fn payment(nonce: u64) -> SignedMessage {
     let genesis = market_genesis();
     let mut message = Message {
         sender: sample::address(1),

@@ -29,7 +29,7 @@ const MAX_CAUGHT_UP: usize = 2048;
 
 impl SectorStatus {
     /// In two words, for refusals.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::PreCommitted { .. } => "pre-committed",
             Self::Active { .. } => "active",
@@ -238,9 +238,7 @@ impl<V: ReadView> Context<'_, V> {
         proofs: &[ProofBytes],
     ) -> Result<(), Stop> {
         let circuit = statement.circuit();
-        self.rules
-            .verifier
-            .verify_all(&[(statement, proofs.to_vec())])
+        self.shown(vec![(statement, proofs.to_vec())])
             .map_err(|(_, why)| Refusal::Proof { sector, why })?;
         let count = proofs.len() as u64;
         let tally = match circuit {

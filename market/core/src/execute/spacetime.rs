@@ -61,7 +61,8 @@ impl<V: ReadView> Context<'_, V> {
             batch.push((Statement::Spacetime(statement), vec![proof.proof]));
             sectors.push(sector);
         }
-        let verdict = self.rules.verifier.verify_all(&batch);
+        let count = batch.len() as u64;
+        let verdict = self.shown(batch);
         verdict.map_err(|(number, why)| match sectors.get(number) {
             Some(sector) => Stop::from(Refusal::Proof {
                 sector: sector.id,
@@ -69,7 +70,7 @@ impl<V: ReadView> Context<'_, V> {
             }),
             None => ViewError(format!("there is no proof {number} in the message")).into(),
         })?;
-        self.proofs.spacetime = self.proofs.spacetime.saturating_add(batch.len() as u64);
+        self.proofs.spacetime = self.proofs.spacetime.saturating_add(count);
         for mut sector in sectors {
             sector.proven = Some(period);
             sector.status = SectorStatus::Active { from: period };

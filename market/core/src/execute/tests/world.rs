@@ -1,7 +1,7 @@
 //! A chain with six accounts of 1,000 HOLD; the first is the owner and worker of provider 0.
 
 use super::super::due::Due;
-use super::super::{Context, ProofTally, run};
+use super::super::{Context, ProofTally, Proofs, run};
 use crate::admit::Known;
 use crate::beacon::{self, BeaconSecret};
 use crate::block::{Block, Header, Outcome, OutcomeResult, Validator};
@@ -241,7 +241,7 @@ impl World {
         let unknown = crate::admit::Signed::default();
         let known = encoded.iter().map(|one| Known::of(one, &unknown));
         let known: Vec<Known> = known.collect();
-        let execution = run(ledger, &self.rules, &block, &known).unwrap();
+        let execution = run(ledger, &self.rules, &block, &known, Proofs::Verified).unwrap();
         self.view.apply(&execution.writes);
         self.check();
         execution.outcomes
@@ -377,6 +377,7 @@ impl World {
             ledger,
             proofs: ProofTally::default(),
             closed: 0,
+            taken: Proofs::Verified,
             elects: false,
         };
         let value = change(&mut context).unwrap();
