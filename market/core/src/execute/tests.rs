@@ -14,10 +14,17 @@ mod deadline;
 mod deal;
 mod economy;
 mod embed;
+mod model;
 mod opening;
+mod play;
 mod promise;
 mod random;
 mod renewal;
 mod retirement;
 mod sector;
 mod world;
+
+/// Whether the longer form of the tests was asked for: `HOLDFAST_LONG` is set, and not to nothing.
+fn long() -> bool {
+    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
+}

@@ -105,11 +105,15 @@ pub fn shard_bytes(index: u8) -> Vec<u8> {
 
 impl World {
     pub fn new() -> Self {
+        Self::under(Parameters::dev())
+    }
+
+    pub fn under(parameters: Parameters) -> Self {
         let beacon = BeaconSecret::from_seed(&[9; 32]);
         let genesis = Genesis {
             name: "test".into(),
             time: 0,
-            parameters: Parameters::dev(),
+            parameters,
             verifying_keys: [0; 32],
             balances: (0..ACCOUNTS)
                 .map(|index| Balance {
@@ -173,6 +177,26 @@ impl World {
         SignedMessage::new(self.rules.network, &key(who), message).unwrap()
     }
 
+    /// The next block's header. Beacons are made up: a BLS signature a block would take most of the
+    /// tests' time. Headers have tests of their own, with real ones.
+    pub fn header(&self) -> Header {
+        let chain = query::chain(&self.view).unwrap();
+        let height = Height(chain.height.0 + 1);
+        let mut beacon = BeaconSignature([0; 96]);
+        beacon.0[..8].copy_from_slice(&height.0.to_le_bytes());
+        Header {
+            height,
+            parent: chain.last,
+            state_root: TreeRoot([0; 32]),
+            transactions_root: TreeRoot([0; 32]),
+            receipts_root: chain.receipts_root,
+            time: 0,
+            builder: address(99),
+            beacon,
+            next_validators: TreeRoot([0; 32]),
+        }
+    }
+
     /// One block with these messages, checked afterwards.
     pub fn block(&mut self, bodies: Vec<(usize, Body)>) -> Vec<Outcome> {
         let mut nonces: Vec<u64> = (0..ACCOUNTS).map(|i| self.account(i).nonce).collect();
@@ -184,23 +208,8 @@ impl World {
                 signed
             })
             .collect();
-        // Beacons are made up: a BLS signature a block would take most of the tests' time. Headers
-        // have tests of their own, with real ones.
         let ledger = Ledger::open(&self.view).unwrap();
-        let height = Height(ledger.chain.height.0 + 1);
-        let mut beacon = BeaconSignature([0; 96]);
-        beacon.0[..8].copy_from_slice(&height.0.to_le_bytes());
-        let header = Header {
-            height,
-            parent: ledger.chain.last,
-            state_root: TreeRoot([0; 32]),
-            transactions_root: TreeRoot([0; 32]),
-            receipts_root: ledger.chain.receipts_root,
-            time: 0,
-            builder: address(99),
-            beacon,
-            next_validators: TreeRoot([0; 32]),
-        };
+        let header = self.header();
         let block = Block { header, messages };
         let execution = run(ledger, &self.rules, &block).unwrap();
         self.view.apply(&execution.writes);
