@@ -14,6 +14,7 @@ mod deadline;
 mod deal;
 mod economy;
 mod embed;
+mod matrix;
 mod model;
 mod opening;
 mod play;

@@ -1,0 +1,348 @@
+//! For every kind of message a small world in which one of it is right.
+
+use super::super::play::{opening, piece_roots};
+use super::super::world::{World, address, deal_id, group, key, offer, sector_id};
+use crate::channel::{SignedVoucher, Voucher};
+use crate::message::{Acceptance, Body, SpacetimeProof};
+use crate::query;
+use crate::schedule;
+use crate::units::{Amount, Height, Periods, ProviderId, SectorNumber};
+use holdfast_proofs::proof::ProofBytes;
+
+/// What comes of the right message.
+pub enum Good {
+    /// It is done.
+    Done,
+    /// It is refused, because the verifier here has no keys, and for nothing else.
+    ButForProofs,
+}
+
+/// A world and a message that is right there.
+pub struct Setting {
+    pub world: World,
+    pub who: usize,
+    pub body: Body,
+    pub good: Good,
+    /// Why the same body is refused the second time, where it is.
+    pub again: Option<&'static str>,
+    /// Why the same body of somebody else is refused, where it is.
+    pub stranger: Option<&'static str>,
+}
+
+const PROVIDER: ProviderId = ProviderId(0);
+const NO_WORKER: Option<&str> = Some("only the worker of provider 0");
+
+fn done(world: World, who: usize, body: Body) -> Setting {
+    Setting {
+        world,
+        who,
+        body,
+        good: Good::Done,
+        again: None,
+        stranger: None,
+    }
+}
+
+impl Setting {
+    fn again(self, reason: &'static str) -> Self {
+        Self {
+            again: Some(reason),
+            ..self
+        }
+    }
+
+    fn only(self, reason: Option<&'static str>) -> Self {
+        Self {
+            stranger: reason,
+            ..self
+        }
+    }
+
+    fn but_for_proofs(self) -> Self {
+        Self {
+            good: Good::ButForProofs,
+            ..self
+        }
+    }
+}
+
+/// One for every kind of message.
+pub fn settings() -> Vec<Setting> {
+    let mut all = accounts();
+    all.extend(clients());
+    all.extend(owners());
+    all.extend(sectors());
+    all.extend(embeds());
+    all.extend(disputes());
+    all.extend(channels());
+    all
+}
+
+fn accounts() -> Vec<Setting> {
+    let transfer = Body::Transfer {
+        to: address(1),
+        amount: Amount::hold(1),
+    };
+    let publish = |version| Body::PublishName {
+        label: "drive".into(),
+        version,
+        root: vec![1, 0x55, 0, 0],
+    };
+    let mut named = World::new();
+    named.done(0, publish(7));
+    vec![
+        done(World::new(), 0, transfer),
+        done(named, 0, publish(8)).again("the version"),
+    ]
+}
+
+fn clients() -> Vec<Setting> {
+    let mut world = World::new();
+    world.register();
+    let propose = Body::ProposeDealSet(world.proposal(1));
+    let (renewed, pack) = World::embedded();
+    let renew = Body::RenewDealSet {
+        pack,
+        periods: Periods(9),
+        least: 2,
+    };
+    let mut open = World::with_sector();
+    let pack = open.propose(1);
+    let cancel = Body::CancelDealSet { pack };
+    vec![
+        done(world, 1, propose)
+            .again("exists already")
+            .only(Some("the pack's owner")),
+        done(renewed, 1, renew).only(Some("only the owner of the deal set")),
+        done(open, 1, cancel)
+            .again("accepted or over in all its deals")
+            .only(Some("only the owner of the deal set")),
+    ]
+}
+
+fn owners() -> Vec<Setting> {
+    let with = || {
+        let mut world = World::new();
+        world.register();
+        world
+    };
+    let register = Body::RegisterProvider {
+        worker: address(3),
+        offer: offer(),
+        collateral: Amount::hold(20),
+    };
+    let update = Body::UpdateProvider {
+        provider: PROVIDER,
+        worker: address(3),
+        offer: offer(),
+    };
+    let add = Body::AddCollateral {
+        provider: PROVIDER,
+        amount: Amount::hold(20),
+    };
+    let withdraw = Body::WithdrawCollateral {
+        provider: PROVIDER,
+        amount: Amount::hold(20),
+    };
+    let retire = Body::Retire { provider: PROVIDER };
+    let only = Some("only the owner of provider 0");
+    vec![
+        done(World::new(), 0, register),
+        done(with(), 0, update).only(only),
+        done(with(), 0, add).only(only),
+        done(with(), 0, withdraw).only(only),
+        done(with(), 0, retire).again("is retiring").only(only),
+    ]
+}
+
+fn sectors() -> Vec<Setting> {
+    let mut sealing = World::with_sector();
+    sealing.advance(310);
+    let commit = sealing.pre_commit(1);
+    let mut sealed = World::with_sector();
+    sealed.done(0, sealed.pre_commit(1));
+    sealed.advance(5);
+    let prove_seal = Body::ProveSeal {
+        sector: sector_id(1),
+        proofs: vec![ProofBytes([1; 192])],
+    };
+    let mut held = World::with_sector();
+    let sector = held.sector(0);
+    let window = schedule::window(&held.rules.parameters, sector.next, sector.deadline);
+    held.advance_to(Height(window.open.0 + 1));
+    let prove = Body::ProveSpacetime {
+        provider: PROVIDER,
+        period: sector.next,
+        deadline: sector.deadline,
+        proofs: vec![SpacetimeProof {
+            sector: SectorNumber(0),
+            proof: ProofBytes([1; 192]),
+        }],
+    };
+    let sectors = vec![SectorNumber(0)];
+    let declare = Body::DeclareFault {
+        provider: PROVIDER,
+        sectors: sectors.clone(),
+    };
+    let mut faulty = World::with_sector();
+    faulty.close(0);
+    let recover = Body::Recover {
+        provider: PROVIDER,
+        sectors,
+    };
+    let mut leaving = World::with_sector();
+    leaving.done(0, Body::Retire { provider: PROVIDER });
+    let sector = sector_id(0);
+    vec![
+        done(sealing, 0, commit)
+            .again("exists already")
+            .only(NO_WORKER),
+        done(sealed, 0, prove_seal).but_for_proofs().only(NO_WORKER),
+        done(held, 0, prove).but_for_proofs().only(NO_WORKER),
+        done(World::with_sector(), 0, declare)
+            .again("is faulty; this needs active")
+            .only(NO_WORKER),
+        done(faulty, 0, recover)
+            .again("is recovering; this needs faulty")
+            .only(NO_WORKER),
+        done(leaving, 0, Body::EndSector { sector })
+            .again("is terminated; this needs active")
+            .only(NO_WORKER),
+        done(World::with_sector(), 0, Body::TerminateSector { sector })
+            .again("is terminated; this needs not terminated")
+            .only(NO_WORKER),
+    ]
+}
+
+fn embeds() -> Vec<Setting> {
+    let mut proposed = World::with_sector();
+    let pack = proposed.propose(1);
+    let accept = Body::AcceptDeals {
+        provider: PROVIDER,
+        deals: (0..2)
+            .map(|shard| Acceptance {
+                shard: deal_id(pack, shard),
+                piece_roots: proposed.piece_roots(shard),
+            })
+            .collect(),
+    };
+    let begun = |steps: u32| {
+        let mut world = World::with_sector();
+        let pack = world.accepted(1);
+        let layout = world.layout(group(5), &[deal_id(pack, 0), deal_id(pack, 1)]);
+        let commit = world.commit_embed(vec![layout]);
+        if steps > 0 {
+            world.done(0, commit.clone());
+            world.advance(2);
+        }
+        if steps > 1 {
+            world.done(0, world.commit_replica(5));
+            world.advance(2);
+        }
+        (world, commit)
+    };
+    let (accepted, commit) = begun(0);
+    let (written, _) = begun(1);
+    let replica = written.commit_replica(5);
+    let (drawn, _) = begun(2);
+    let prove = Body::ProveEmbed {
+        sector: sector_id(0),
+        proofs: vec![ProofBytes([1; 192]); 2],
+    };
+    vec![
+        done(proposed, 0, accept)
+            .again("is accepted; this needs proposed")
+            .only(NO_WORKER),
+        done(accepted, 0, commit)
+            .again("an embed of sector 0/0 exists already")
+            .only(NO_WORKER),
+        done(written, 0, replica)
+            .again("an embed whose replica is not committed")
+            .only(NO_WORKER),
+        done(drawn, 0, prove).but_for_proofs().only(NO_WORKER),
+    ]
+}
+
+fn disputes() -> Vec<Setting> {
+    let mut broken = World::with_sector();
+    let proposal = broken.proposal(1);
+    let receipt = broken.receipt(&proposal, 0);
+    broken.done(1, Body::ProposeDealSet(proposal));
+    broken.advance(91);
+    let claim = Body::ClaimBrokenPromise { receipt };
+    let (open, pack) = World::embedded();
+    let deal = deal_id(pack, 0);
+    let demand = Body::DemandOpening { deal, quad: 50 };
+    let (mut asked, pack) = World::embedded();
+    let deal = deal_id(pack, 0);
+    asked.done(1, Body::DemandOpening { deal, quad: 50 });
+    let levels = asked.rules.parameters.piece_levels;
+    let honest = opening(0, 20_000, false, 50, levels).unwrap();
+    let answer = Body::AnswerOpening {
+        deal,
+        opening: honest,
+    };
+    let mut lied = World::with_sector();
+    let pack = lied.propose(1);
+    let deal = deal_id(pack, 0);
+    let deals = vec![Acceptance {
+        shard: deal,
+        piece_roots: piece_roots(0, 20_000, true, levels),
+    }];
+    lied.done(
+        0,
+        Body::AcceptDeals {
+            provider: PROVIDER,
+            deals,
+        },
+    );
+    let shown = opening(0, 20_000, true, 0, levels).unwrap();
+    let fraud = Body::SubmitFraud {
+        deal,
+        opening: shown,
+    };
+    vec![
+        done(broken, 4, claim).again("is broken; this needs broken and not claimed yet"),
+        done(open, 4, demand).again("exists already"),
+        done(asked, 0, answer)
+            .again("without a demand")
+            .only(NO_WORKER),
+        done(lied, 4, fraud).again("is failed"),
+    ]
+}
+
+fn channels() -> Vec<Setting> {
+    let open = Body::OpenChannel {
+        provider: PROVIDER,
+        deposit: Amount::hold(5),
+    };
+    let with = |opened: bool| {
+        let mut world = World::new();
+        world.register();
+        if opened {
+            world.done(1, open.clone());
+        }
+        world
+    };
+    let redeemed = with(true);
+    let channel = query::channel(&redeemed.view, PROVIDER, &address(1));
+    let voucher = Voucher {
+        channel: channel.unwrap().unwrap().id,
+        amount: Amount::hold(5),
+    };
+    let voucher = SignedVoucher::new(redeemed.rules.network, &key(1), voucher).unwrap();
+    vec![
+        done(with(false), 1, open.clone()),
+        done(with(true), 1, Body::CloseChannel { provider: PROVIDER })
+            .again("closes at height")
+            .only(Some("there is no channel to provider 0")),
+        done(redeemed, 0, Body::RedeemVoucher { voucher })
+            .again("above the 5 HOLD that was paid")
+            .only(NO_WORKER),
+    ]
+}
+
+/// A voucher with the signature of account 1, who pays in these worlds.
+pub fn by_payer(voucher: Voucher) -> SignedVoucher {
+    SignedVoucher::new(World::new().rules.network, &key(1), voucher).unwrap()
+}
