@@ -1,11 +1,12 @@
 //! What a message must be before a body is looked at: for the mempool, for builders, for blocks.
 
 use crate::message::{SignedMessage, SigningContext, encode};
+use crate::parameters::Economy;
 use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::units::{Amount, Height};
+use crate::units::{Amount, Height, NetworkId};
 use crate::view::{ReadView, ViewError};
 
 /// A message that is not taken, or state that cannot be read.
@@ -31,7 +32,8 @@ pub fn admit(
     next: Height,
 ) -> Result<(), AdmitError> {
     let account = query::account(view, &signed.message.sender)?;
-    check(rules, signed, next, account.nonce)?;
+    let economy = query::economy(view)?;
+    check(rules.network, &economy, signed, next, account.nonce)?;
     Ok(check_funds(account.balance, signed.message.fee)?)
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn check_funds(have: Amount, need: Amount) -> Result<(), Refusal> {
 
 /// What needs no state but the account's number; the encoded size.
 pub(crate) fn check(
-    rules: &Rules,
+    network: NetworkId,
+    economy: &Economy,
     signed: &SignedMessage,
     height: Height,
     next_nonce: u64,
@@ -68,7 +71,7 @@ pub(crate) fn check(
             height,
         });
     }
-    let least = fee_of_work(&rules.parameters.economy, bytes, work(&message.body));
+    let least = fee_of_work(economy, bytes, work(&message.body));
     if message.fee < least {
         return Err(Refusal::FeeTooLow {
             offered: message.fee,
@@ -82,7 +85,7 @@ pub(crate) fn check(
         });
     }
     if SigningContext::Message.verify(
-        rules.network,
+        network,
         message.sender.as_bytes(),
         message,
         &signed.signature,

@@ -1,7 +1,6 @@
 //! The randomness beacon: each block carries its builder's BLS signature over the beacon before and
 //! the height. BLS signatures are unique, so the builder has no choice but to withhold.
 
-use crate::block::Validator;
 use crate::units::{Beacon, BeaconKey, BeaconSignature, Height, NetworkId};
 use bls_signatures::{PrivateKey, PublicKey, Serialize as _, Signature};
 
@@ -91,13 +90,9 @@ pub fn is_signed(
     verify(key, &turn(network, previous, height), signature)
 }
 
-/// Whether a validator's proof of possession holds.
-pub fn is_possessed(validator: &Validator) -> bool {
-    verify(
-        &validator.beacon,
-        &possession(&validator.beacon),
-        &validator.possession,
-    )
+/// Whether a beacon key's proof of possession holds.
+pub fn is_possessed(key: &BeaconKey, shown: &BeaconSignature) -> bool {
+    verify(key, &possession(key), shown)
 }
 
 /// The beacon that a signature gives.
@@ -113,7 +108,6 @@ pub fn at_genesis(network: NetworkId) -> Beacon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Address;
 
     #[test]
     fn a_turn_verifies_for_its_key_height_and_predecessor_only() {
@@ -159,22 +153,16 @@ mod tests {
             BeaconSecret::from_seed(&[1; 32]),
             BeaconSecret::from_seed(&[2; 32]),
         );
-        let mut validator = Validator {
-            key: Address([1; 32]),
-            beacon: one.public(),
-            possession: one.possession(),
-            power: 1,
-        };
-        assert!(is_possessed(&validator));
-        validator.possession = two.possession();
-        assert!(!is_possessed(&validator));
+        assert!(is_possessed(&one.public(), &one.possession()));
+        assert!(!is_possessed(&one.public(), &two.possession()));
         // The point at infinity is no key: it would verify for the signature at infinity.
         let mut infinity = [0; 48];
         infinity[0] = 0xc0;
         let mut signature = [0; 96];
         signature[0] = 0xc0;
-        validator.beacon = BeaconKey(infinity);
-        validator.possession = BeaconSignature(signature);
-        assert!(!is_possessed(&validator));
+        assert!(!is_possessed(
+            &BeaconKey(infinity),
+            &BeaconSignature(signature)
+        ));
     }
 }

@@ -52,6 +52,7 @@ pub fn select(
     candidates: Vec<SignedMessage>,
 ) -> Result<Selection, ViewError> {
     let height = Height(query::chain(view)?.height.0.saturating_add(1));
+    let economy = query::economy(view)?;
     // Each account once the fees of what was kept are paid, and its balance at the head.
     let mut accounts: BTreeMap<Address, (Account, Amount)> = BTreeMap::new();
     let mut selection = Selection::default();
@@ -67,7 +68,7 @@ pub fn select(
             }
         };
         let fee = signed.message.fee;
-        let checked = admit::check(rules, &signed, height, account.nonce)
+        let checked = admit::check(rules.network, &economy, &signed, height, account.nonce)
             .and_then(|size| admit::check_funds(*whole, fee).map(|()| size));
         match checked {
             Err(why) => selection.dropped.push((signed, why.into())),

@@ -5,14 +5,18 @@ mod block_end;
 mod channel;
 mod deal;
 mod due;
+mod election;
 mod embed;
+mod governance;
 mod opening;
 mod promise;
 mod provider;
 mod sector;
 mod spacetime;
+mod stake;
 #[cfg(test)]
 mod tests;
+mod validator;
 
 use crate::admit;
 use crate::beacon;
@@ -23,6 +27,7 @@ use crate::block::{
 use crate::keys;
 use crate::ledger::{Ledger, take};
 use crate::message::{Body, Message, SignedMessage, Unencodable};
+use crate::parameters::Parameters;
 use crate::quote;
 use crate::refusal::{Refusal, Stop};
 use crate::rules::Rules;
@@ -134,12 +139,18 @@ impl BlockError {
 /// What rules work with while a block is executed.
 pub(crate) struct Context<'a, V: ReadView> {
     pub rules: &'a Rules,
+    /// The numbers of the rules as they stand in this block.
+    pub parameters: Parameters,
     pub ledger: Ledger<'a, V>,
     pub height: Height,
+    /// Who built the block.
+    pub builder: Address,
     pub proofs: ProofTally,
     /// Deals and sectors whose late deadlines messages have closed, also where one was refused
     /// afterwards: the work was done.
     pub closed: usize,
+    /// Whether who may order has changed.
+    pub elects: bool,
 }
 
 /// Executes the next block on the state after the one before.
@@ -165,10 +176,13 @@ fn run<V: ReadView>(
     let header = &block.header;
     let mut context = Context {
         rules,
+        parameters: rules.parameters_at(&ledger)?,
         ledger,
         height: header.height,
+        builder: header.builder,
         proofs: ProofTally::default(),
         closed: 0,
+        elects: false,
     };
     context.begin(header)?;
     context.charge_all(&block.messages)?;
@@ -274,10 +288,17 @@ impl<V: ReadView> Context<'_, V> {
         for (index, signed) in messages.iter().enumerate() {
             let message = &signed.message;
             let account = self.ledger.account(&message.sender)?;
-            let size = admit::check(self.rules, signed, self.height, account.nonce)
-                .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
-                .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
-                .map_err(|why| BlockError::Inadmissible { index, why })?;
+            let economy = &self.parameters.economy;
+            let size = admit::check(
+                self.rules.network,
+                economy,
+                signed,
+                self.height,
+                account.nonce,
+            )
+            .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
+            .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
+            .map_err(|why| BlockError::Inadmissible { index, why })?;
             bytes = bytes.saturating_add(size);
             if bytes > MAX_BYTES {
                 return Err(BlockError::TooLarge {
@@ -330,6 +351,33 @@ impl<V: ReadView> Context<'_, V> {
         let sender = &message.sender;
         match &message.body {
             Body::Transfer { to, amount } => self.transfer(sender, to, *amount),
+            Body::RegisterValidator {
+                owner,
+                beacon,
+                possession,
+                commission_thousandths,
+            } => self.register_validator(
+                sender,
+                owner,
+                (beacon, possession),
+                *commission_thousandths,
+            ),
+            Body::UpdateValidator {
+                beacon,
+                possession,
+                commission_thousandths,
+            } => self.update_validator(sender, (beacon, possession), *commission_thousandths),
+            Body::Stake { validator, stake } => self.stake(sender, validator, *stake),
+            Body::Delegate { validator, stake } => self.delegate(sender, validator, *stake),
+            Body::Unstake { validator, stake } => self.unstake(sender, validator, *stake),
+            Body::CollectReward { validator } => self.collect_reward(sender, validator),
+            Body::ProposeParameter { change } => self.propose_parameter(sender, change),
+            Body::Vote {
+                proposal,
+                validator,
+                approve,
+            } => self.vote(sender, *proposal, validator, *approve),
+            Body::SubmitEquivocation { evidence } => self.submit_equivocation(sender, evidence),
             Body::PublishName {
                 label,
                 version,

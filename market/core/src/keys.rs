@@ -1,6 +1,6 @@
 //! Where each object lives: a prefix of its kind, then big-endian numbers, so that scans are in order.
 
-use crate::units::{Address, DealId, Height, PackId, ProviderId, SectorId};
+use crate::units::{Address, DealId, Height, PackId, ProposalId, ProviderId, SectorId, Stake};
 
 /// Accounts by address.
 pub const ACCOUNT: &[u8] = b"account/";
@@ -34,6 +34,20 @@ pub const DUE: &[u8] = b"due/";
 pub const CHAIN: &[u8] = b"chain";
 /// Who orders blocks.
 pub const VALIDATORS: &[u8] = b"validators";
+/// Validators by consensus key.
+pub const VALIDATOR: &[u8] = b"validator/";
+/// Validators that may order, those with the most stake first: the stake's complement, then the key.
+pub const RANK: &[u8] = b"rank/";
+/// Stakes by account and validator.
+pub const DELEGATION: &[u8] = b"delegation/";
+/// Stakes on their way out, by account, validator and the height at which they are free.
+pub const UNBONDING: &[u8] = b"unbonding/";
+/// Proposals by number.
+pub const PROPOSAL: &[u8] = b"proposal/";
+/// That somebody has voted: proposal, validator, account.
+pub const VOTE: &[u8] = b"vote/";
+/// What things cost and pay now.
+pub const ECONOMY: &[u8] = b"economy";
 /// The token's books.
 pub const SUPPLY: &[u8] = b"supply";
 
@@ -148,6 +162,67 @@ pub fn provider_at_end(key: &[u8]) -> Option<ProviderId> {
 /// Of a name.
 pub fn name(owner: &Address, label: &str) -> Vec<u8> {
     key(NAME, &[owner.as_bytes(), label.as_bytes()])
+}
+
+/// Of a validator.
+pub fn validator(consensus: &Address) -> Vec<u8> {
+    key(VALIDATOR, &[consensus.as_bytes()])
+}
+
+/// Of a validator's place among those that may order.
+pub fn rank(stake: Stake, validator: &Address) -> Vec<u8> {
+    let below = u64::MAX.saturating_sub(stake.0).to_be_bytes();
+    key(RANK, &[&below, validator.as_bytes()])
+}
+
+/// The validator at the end of a key that [`rank`] or [`delegation`] made.
+pub fn validator_at_end(key: &[u8]) -> Option<Address> {
+    let bytes = key.get(key.len().checked_sub(32)?..)?;
+    Some(Address(bytes.try_into().ok()?))
+}
+
+/// Of what an account has at stake with a validator.
+pub fn delegation(by: &Address, validator: &Address) -> Vec<u8> {
+    key(DELEGATION, &[by.as_bytes(), validator.as_bytes()])
+}
+
+/// Before all stakes of an account.
+pub fn delegations_of(by: &Address) -> Vec<u8> {
+    key(DELEGATION, &[by.as_bytes()])
+}
+
+/// Of an account's stake that leaves a validator and is free at that height.
+pub fn unbonding(by: &Address, validator: &Address, due: Height) -> Vec<u8> {
+    key(
+        UNBONDING,
+        &[by.as_bytes(), validator.as_bytes(), &due.0.to_be_bytes()],
+    )
+}
+
+/// Before all that leaves validators of an account.
+pub fn unbondings_of(by: &Address) -> Vec<u8> {
+    key(UNBONDING, &[by.as_bytes()])
+}
+
+/// The validator and the height in a key that [`unbonding`] made.
+pub fn unbonding_at_end(key: &[u8]) -> Option<(Address, Height)> {
+    let rest = key.get(key.len().checked_sub(40)?..)?;
+    let (validator, due) = rest.split_first_chunk()?;
+    let due = Height(u64::from_be_bytes(due.try_into().ok()?));
+    Some((Address(*validator), due))
+}
+
+/// Of a proposal.
+pub fn proposal(id: ProposalId) -> Vec<u8> {
+    key(PROPOSAL, &[&id.0.to_be_bytes()])
+}
+
+/// That an account has voted with its stake with a validator.
+pub fn vote(id: ProposalId, validator: &Address, by: &Address) -> Vec<u8> {
+    key(
+        VOTE,
+        &[&id.0.to_be_bytes(), validator.as_bytes(), by.as_bytes()],
+    )
 }
 
 /// Of a height's beacon.

@@ -4,13 +4,19 @@
 //! deal set changes the matching sum by the difference between what it held and what it holds.
 
 use crate::channel::{Channel, ChannelId};
+use crate::governance::Proposal;
 use crate::keys;
 use crate::message::{decode, encode};
+use crate::parameters::Economy;
 use crate::refusal::{Refusal, Stop};
+use crate::stake::{Delegation, Unbonding, ValidatorRecord};
 use crate::state::{
     Account, Chain, Deal, DealSetRecord, Demand, Name, PastWorker, Provider, Sector, Supply,
+    ValidatorSets,
 };
-use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
+use crate::units::{
+    Address, Amount, Beacon, DealId, Height, PackId, ProposalId, ProviderId, SectorId, Stake,
+};
 use crate::view::{Entry, ReadView, ViewError, Writes, scan_start};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -298,6 +304,112 @@ impl<'v, V: ReadView> Ledger<'v, V> {
         Self::shift(&mut self.supply.escrow, before, after)
     }
 
+    pub fn validator(&self, key: &Address) -> Result<ValidatorRecord, Stop> {
+        Ok(self
+            .validator_option(key)?
+            .ok_or(Refusal::NoValidator(*key))?)
+    }
+
+    pub fn validator_option(&self, key: &Address) -> Result<Option<ValidatorRecord>, ViewError> {
+        read(self, "validator", &keys::validator(key))
+    }
+
+    pub fn put_validator(&mut self, record: &ValidatorRecord) -> Result<(), Stop> {
+        let before = self
+            .validator_option(&record.key)?
+            .map_or(Ok(Amount::ZERO), |before| before.holds())?;
+        Self::shift(&mut self.supply.stake, before, record.holds()?)?;
+        self.put_object(keys::validator(&record.key), record)
+    }
+
+    pub fn delegation(&self, by: &Address, validator: &Address) -> Result<Delegation, ViewError> {
+        Ok(read(self, "delegation", &keys::delegation(by, validator))?.unwrap_or_default())
+    }
+
+    /// What a delegation is worth lies in its validator's record.
+    pub fn put_delegation(
+        &mut self,
+        by: &Address,
+        validator: &Address,
+        delegation: &Delegation,
+    ) -> Result<(), Stop> {
+        let key = keys::delegation(by, validator);
+        if delegation.stake == Stake(0) {
+            self.put(key, None);
+            return Ok(());
+        }
+        self.put_object(key, delegation)
+    }
+
+    pub fn unbonding(
+        &self,
+        by: &Address,
+        validator: &Address,
+        due: Height,
+    ) -> Result<Option<Unbonding>, ViewError> {
+        let key = keys::unbonding(by, validator, due);
+        read(self, "unbonding stake", &key)
+    }
+
+    pub fn put_unbonding(
+        &mut self,
+        (by, validator, due): (&Address, &Address, Height),
+        unbonding: Option<&Unbonding>,
+    ) -> Result<(), Stop> {
+        let held = |one: Option<&Unbonding>| one.map_or(Amount::ZERO, |one| one.amount);
+        let before = held(self.unbonding(by, validator, due)?.as_ref());
+        Self::shift(&mut self.supply.stake, before, held(unbonding))?;
+        let key = keys::unbonding(by, validator, due);
+        match unbonding {
+            Some(unbonding) => self.put_object(key, unbonding),
+            None => {
+                self.put(key, None);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn proposal(&self, id: ProposalId) -> Result<Proposal, Stop> {
+        Ok(self.proposal_option(id)?.ok_or(Refusal::NoProposal(id))?)
+    }
+
+    fn proposal_option(&self, id: ProposalId) -> Result<Option<Proposal>, ViewError> {
+        read(self, "proposal", &keys::proposal(id))
+    }
+
+    pub fn put_proposal(&mut self, proposal: &Proposal) -> Result<(), Stop> {
+        let before = self
+            .proposal_option(proposal.id)?
+            .map_or(Amount::ZERO, |before| before.deposit);
+        Self::shift(&mut self.supply.escrow, before, proposal.deposit)?;
+        self.put_object(keys::proposal(proposal.id), proposal)
+    }
+
+    pub fn has_voted(
+        &self,
+        id: ProposalId,
+        validator: &Address,
+        by: &Address,
+    ) -> Result<bool, ViewError> {
+        Ok(self.get(&keys::vote(id, validator, by))?.is_some())
+    }
+
+    pub fn put_vote(&mut self, id: ProposalId, validator: &Address, by: &Address) {
+        self.put(keys::vote(id, validator, by), Some(vec![1]));
+    }
+
+    pub fn put_economy(&mut self, economy: &Economy) -> Result<(), Stop> {
+        self.put_object(keys::ECONOMY.to_vec(), economy)
+    }
+
+    pub fn validator_sets(&self) -> Result<ValidatorSets, ViewError> {
+        read_present(self, "validators", keys::VALIDATORS)
+    }
+
+    pub fn put_validator_sets(&mut self, sets: &ValidatorSets) -> Result<(), Stop> {
+        self.put_object(keys::VALIDATORS.to_vec(), sets)
+    }
+
     pub fn name(&self, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
         read(self, "name", &keys::name(owner, label))
     }
@@ -438,6 +550,15 @@ impl Deal {
             Some(demand) => add(self.escrow, demand.deposit),
             None => Ok(self.escrow),
         }
+    }
+}
+
+impl ValidatorRecord {
+    /// Tokens that lie with it: every stake, and what was earned and not collected.
+    pub(crate) fn holds(&self) -> Result<Amount, Stop> {
+        let stakes = self.unit_value().times(self.stake);
+        let earned = add(self.rewards, self.commission)?;
+        add(stakes.ok_or(Refusal::Overflow)?, earned)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Messages: what accounts, clients, owners and workers ask of the ledger (PROTOCOL, *Messages*).
 
 use crate::channel::SignedVoucher;
+use crate::equivocation::Equivocation;
+use crate::governance::ParameterChange;
 use crate::receipt::SignedReceipt;
 use crate::receipt::Tier;
 use crate::units::{
-    Address, Amount, ByteCount, Deadline, DealId, Height, MessageId, NetworkId, NodeKey, PackId,
-    Period, Periods, ProviderId, SectorId, SectorNumber, ShardIndex, ShardRoot, Signature,
+    Address, Amount, BeaconKey, BeaconSignature, ByteCount, Deadline, DealId, Height, MessageId,
+    NetworkId, NodeKey, PackId, Period, Periods, ProposalId, ProviderId, SectorId, SectorNumber,
+    ShardIndex, ShardRoot, Signature, Stake,
 };
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use holdfast_proofs::node::Node;
@@ -200,6 +203,72 @@ pub enum Body {
         to: Address,
         /// How much.
         amount: Amount,
+    },
+    /// Makes the sender's key that of a new validator (validator only).
+    RegisterValidator {
+        /// Who stakes for it and is paid its commission.
+        owner: Address,
+        /// Its beacon key.
+        beacon: BeaconKey,
+        /// Proof that it holds the beacon key.
+        possession: BeaconSignature,
+        /// The owner's share of what others' stakes earn, in thousandths.
+        commission_thousandths: u64,
+    },
+    /// Gives a validator another beacon key or a lower commission, or says that it is back after it
+    /// rested (validator only).
+    UpdateValidator {
+        /// Its beacon key from now on.
+        beacon: BeaconKey,
+        /// Proof that it holds the beacon key.
+        possession: BeaconSignature,
+        /// At most what it was.
+        commission_thousandths: u64,
+    },
+    /// Puts tokens at stake with the sender's own validator (its owner only).
+    Stake {
+        /// Which.
+        validator: Address,
+        /// How much.
+        stake: Stake,
+    },
+    /// Puts tokens at stake with somebody else's validator.
+    Delegate {
+        /// Which.
+        validator: Address,
+        /// How much.
+        stake: Stake,
+    },
+    /// Takes the sender's stake out; it is free once the unbonding is over.
+    Unstake {
+        /// From which validator.
+        validator: Address,
+        /// How much.
+        stake: Stake,
+    },
+    /// Pays the sender what its stake with a validator has earned.
+    CollectReward {
+        /// With which.
+        validator: Address,
+    },
+    /// Shows that a validator said two things where it may say one.
+    SubmitEquivocation {
+        /// Both.
+        evidence: Equivocation,
+    },
+    /// Asks all who stake to change one number.
+    ProposeParameter {
+        /// Which, and to what.
+        change: ParameterChange,
+    },
+    /// Votes with what the sender has at stake with a validator.
+    Vote {
+        /// On what.
+        proposal: ProposalId,
+        /// Which of the sender's stakes.
+        validator: Address,
+        /// For it, or against it.
+        approve: bool,
     },
     /// Points a name of the sender's at a content identifier; versions only rise.
     PublishName {

@@ -1,6 +1,8 @@
 //! The numbers of the rules, fixed in genesis (PROTOCOL, *Parameters*).
 
+use crate::governance::Governance;
 use crate::quote::MAX_SECTOR_DEALS;
+use crate::stake::Staking;
 use crate::units::{Amount, Blocks, Periods};
 use holdfast_proofs::challenge::MAX_EMBED_CHALLENGES;
 use holdfast_proofs::proof::{Circuit, CircuitId, SPACETIME_CHALLENGES};
@@ -50,6 +52,10 @@ pub struct Parameters {
     pub piece_levels: u32,
     /// Prices, collateral and rewards.
     pub economy: Economy,
+    /// How stake chooses who orders blocks; where there is none, those of the genesis do for ever.
+    pub staking: Option<Staking>,
+    /// How stake moves prices, collateral and rewards; where there is none, they stay.
+    pub governance: Option<Governance>,
 }
 
 /// What things cost and pay. The reasons stand in `docs/ECONOMY.md`.
@@ -122,6 +128,8 @@ impl Parameters {
             dispute_window: Blocks(10),
             piece_levels: 4,
             economy: Economy::dev(),
+            staking: None,
+            governance: None,
         }
     }
 
@@ -239,12 +247,37 @@ impl Parameters {
             (
                 economy
                     .amounts()
-                    .iter()
-                    .all(|amount| *amount <= Self::MAX_AMOUNT),
+                    .into_iter()
+                    .chain(self.staking.iter().flat_map(Staking::amounts))
+                    .all(|amount| amount <= Self::MAX_AMOUNT),
                 "no amount is above 2^80 grains, so that no product leaves the numbers",
             ),
+            (
+                self.governance
+                    .as_ref()
+                    .is_none_or(|governance| governance.deposit <= Self::MAX_AMOUNT),
+                "no deposit is above 2^80 grains",
+            ),
+            (
+                self.governance
+                    .as_ref()
+                    .is_none_or(|governance| governance.holds(economy)),
+                "every number lies within the bounds that votes have",
+            ),
+            (
+                self.governance.as_ref().is_none_or(|governance| {
+                    let spans = [governance.voting, governance.notice];
+                    let staking = self.staking.as_ref();
+                    spans.iter().all(|span| (1..=1 << 32).contains(&span.0))
+                        && staking.is_some_and(|staking| staking.unbonding >= governance.voting)
+                }),
+                "votes are by stake, and stake stays bound for as long as a vote goes on",
+            ),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
+        let staking = self.staking.as_ref();
+        let staking = staking.map(|staking| staking.rules(self.beacon_delay));
+        let mut rules = rules.into_iter().chain(staking.into_iter().flatten());
+        match rules.find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(rule.into()),
             None => Ok(()),
         }

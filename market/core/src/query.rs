@@ -1,14 +1,19 @@
 //! Typed reads over any view: what the API, nodes and audits ask.
 
 use crate::channel::Channel;
+use crate::governance::Proposal;
 use crate::keys;
 use crate::ledger::{read, read_present};
 use crate::message::decode;
+use crate::parameters::Economy;
+use crate::stake::{Delegation, Unbonding, ValidatorRecord};
 use crate::state::{
     Account, Chain, Deal, DealSet, DealSetRecord, Demand, Name, Provider, Sector, Supply,
     ValidatorSets,
 };
-use crate::units::{Address, Amount, Beacon, DealId, Height, PackId, ProviderId, SectorId};
+use crate::units::{
+    Address, Amount, Beacon, DealId, Height, PackId, ProposalId, ProviderId, SectorId,
+};
 use crate::view::{ReadView, ViewError};
 use serde::{Deserialize, Serialize};
 
@@ -228,6 +233,95 @@ pub fn validators(view: &impl ReadView) -> Result<ValidatorSets, ViewError> {
     read_present(view, "validators", keys::VALIDATORS)
 }
 
+/// A validator that ever registered.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn validator(
+    view: &impl ReadView,
+    key: &Address,
+) -> Result<Option<ValidatorRecord>, ViewError> {
+    read(view, "validator", &keys::validator(key))
+}
+
+/// Validators with keys above `after`, at most `limit`.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn validator_records(
+    view: &impl ReadView,
+    after: Option<&Address>,
+    limit: usize,
+) -> Result<Vec<ValidatorRecord>, ViewError> {
+    let after = after.map(keys::validator);
+    list(view, "validator", keys::VALIDATOR, after, limit)
+}
+
+/// What an account has at stake, by validator.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn delegations_of(
+    view: &impl ReadView,
+    by: &Address,
+) -> Result<Vec<(Address, Delegation)>, ViewError> {
+    let mut found = Vec::new();
+    each(view, &keys::delegations_of(by), None, |key, bytes| {
+        if let Some(validator) = keys::validator_at_end(key) {
+            found.push((validator, object("delegation", bytes)?));
+        }
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// What of an account's stake is on its way out: from which validator, free at which height.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn unbondings_of(
+    view: &impl ReadView,
+    by: &Address,
+) -> Result<Vec<(Address, Height, Unbonding)>, ViewError> {
+    let mut found = Vec::new();
+    each(view, &keys::unbondings_of(by), None, |key, bytes| {
+        if let Some((validator, due)) = keys::unbonding_at_end(key) {
+            found.push((validator, due, object("unbonding stake", bytes)?));
+        }
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// What things cost and pay now.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn economy(view: &impl ReadView) -> Result<Economy, ViewError> {
+    read_present(view, "economy", keys::ECONOMY)
+}
+
+/// A proposal.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn proposal(view: &impl ReadView, id: ProposalId) -> Result<Option<Proposal>, ViewError> {
+    read(view, "proposal", &keys::proposal(id))
+}
+
+/// Proposals with numbers above `after`, at most `limit`.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn proposals(
+    view: &impl ReadView,
+    after: Option<ProposalId>,
+    limit: usize,
+) -> Result<Vec<Proposal>, ViewError> {
+    let after = after.map(keys::proposal);
+    list(view, "proposal", keys::PROPOSAL, after, limit)
+}
+
 /// The beacon of a height, as long as the rules may ask for it
 /// ([`crate::schedule::beacon_memory`]).
 ///
@@ -244,7 +338,8 @@ pub fn beacon(view: &impl ReadView, height: Height) -> Result<Option<Beacon>, Vi
 pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
     let over = || ViewError("the tokens in state are beyond the numbers".into());
     let mut counted = supply(view)?;
-    (counted.balances, counted.collateral, counted.escrow) = Default::default();
+    (counted.balances, counted.collateral) = Default::default();
+    (counted.escrow, counted.stake) = Default::default();
     let add = |sum: &mut Amount, amount: Amount| {
         *sum = sum.checked_add(amount).ok_or_else(over)?;
         Ok::<_, ViewError>(())
@@ -281,6 +376,24 @@ pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
         let channel: Channel = object("channel", bytes)?;
         let holds = channel.deposit.checked_sub(channel.redeemed);
         add(&mut counted.escrow, holds.ok_or_else(over)?)?;
+        Ok(true)
+    })?;
+    each(view, keys::VALIDATOR, None, |_, bytes| {
+        let record: ValidatorRecord = object("validator", bytes)?;
+        let stakes = record.unit_value().times(record.stake);
+        add(&mut counted.stake, stakes.ok_or_else(over)?)?;
+        add(&mut counted.stake, record.rewards)?;
+        add(&mut counted.stake, record.commission)?;
+        Ok(true)
+    })?;
+    each(view, keys::UNBONDING, None, |_, bytes| {
+        let unbonding: Unbonding = object("unbonding stake", bytes)?;
+        add(&mut counted.stake, unbonding.amount)?;
+        Ok(true)
+    })?;
+    each(view, keys::PROPOSAL, None, |_, bytes| {
+        let proposal: Proposal = object("proposal", bytes)?;
+        add(&mut counted.escrow, proposal.deposit)?;
         Ok(true)
     })?;
     each(view, keys::DEAL_SET, None, |_, bytes| {

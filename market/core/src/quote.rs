@@ -147,6 +147,8 @@ pub fn work(body: &Body) -> usize {
         | Body::TerminateSector { .. } => (0, 1),
         // A deal set with all its deals and their providers.
         Body::RenewDealSet { .. } => (0, 1),
+        // A pairing, as a proof takes.
+        Body::RegisterValidator { .. } | Body::UpdateValidator { .. } => (1, 0),
         Body::Transfer { .. }
         | Body::PublishName { .. }
         | Body::ProposeDealSet(_)
@@ -164,7 +166,14 @@ pub fn work(body: &Body) -> usize {
         | Body::SubmitFraud { .. }
         | Body::OpenChannel { .. }
         | Body::CloseChannel { .. }
-        | Body::RedeemVoucher { .. } => (0, 0),
+        | Body::RedeemVoucher { .. }
+        | Body::Stake { .. }
+        | Body::Delegate { .. }
+        | Body::Unstake { .. }
+        | Body::CollectReward { .. }
+        | Body::SubmitEquivocation { .. }
+        | Body::ProposeParameter { .. }
+        | Body::Vote { .. } => (0, 0),
     };
     proofs.saturating_add(SECTOR_WORK.saturating_mul(sectors))
 }

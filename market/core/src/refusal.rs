@@ -1,8 +1,12 @@
 //! Why a message's body is refused, in one sentence each.
 
+use crate::equivocation::NoEquivocation;
+use crate::governance::ChangeError;
 use crate::message::Unencodable;
 use crate::quote::Unpayable;
-use crate::units::{Address, Amount, DealId, Height, PackId, ProviderId, SectorId};
+use crate::units::{
+    Address, Amount, DealId, Height, PackId, ProposalId, ProviderId, SectorId, Stake,
+};
 use crate::view::ViewError;
 use holdfast_proofs::sector::Group;
 use holdfast_proofs::verify::VerifyError;
@@ -159,6 +163,39 @@ pub enum Refusal {
         /// What is there.
         deposit: Amount,
     },
+    /// Nobody stakes here.
+    #[error("this network's validators are those of its genesis; nothing can be staked here")]
+    FixedValidators,
+    /// Nobody votes here.
+    #[error("this network's numbers are those of its genesis; there are no votes on them")]
+    FixedParameters,
+    /// No such proposal.
+    #[error("there is no proposal {0}")]
+    NoProposal(ProposalId),
+    /// A number that cannot be.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// No such validator.
+    #[error("there is no validator {0}")]
+    NoValidator(Address),
+    /// Nothing at stake there.
+    #[error("{by} has {have} HOLD at stake with validator {validator}, and this needs {need}")]
+    NoStake {
+        /// Whose.
+        by: Address,
+        /// With whom.
+        validator: Address,
+        /// What there is.
+        have: Stake,
+        /// What it takes.
+        need: Stake,
+    },
+    /// A beacon key without its secret.
+    #[error("the proof of possession is not of this beacon key; make it with the key's secret")]
+    Possession,
+    /// Two statements that show nothing.
+    #[error(transparent)]
+    NoEquivocation(#[from] NoEquivocation),
     /// Only the owner may.
     #[error("only the owner of {0} may do this")]
     NotOwner(String),

@@ -1,15 +1,19 @@
 //! What a network fixes once: its id, its numbers, its verifying keys.
 
 use crate::beacon;
+use crate::block::Validator;
 use crate::finality::{MOST_POWER, MOST_VALIDATORS};
 use crate::genesis::Genesis;
 use crate::keys;
 use crate::ledger::bytes_of;
 use crate::message::Unencodable;
 use crate::parameters::Parameters;
+use crate::stake::{Delegation, ValidatorRecord, ValidatorStatus};
 use crate::state::{Account, Chain, Supply, ValidatorSets};
-use crate::units::{Address, Amount, BlockId, ByteCount, Height, NetworkId, Period, ProviderId};
-use crate::view::{ViewError, Writes};
+use crate::units::{
+    Address, Amount, BlockId, ByteCount, Height, NetworkId, Period, ProposalId, ProviderId, Stake,
+};
+use crate::view::{ReadView, ViewError, Writes};
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::verify::{KeyError, Verifier};
 use std::collections::BTreeMap;
@@ -62,6 +66,17 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Rules {
+    /// The numbers of the rules as they stand: those of the genesis, and what votes have moved.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn parameters_at(&self, view: &impl ReadView) -> Result<Parameters, ViewError> {
+        Ok(Parameters {
+            economy: crate::query::economy(view)?,
+            ..self.parameters.clone()
+        })
+    }
+
     /// The rules that a genesis sets.
     ///
     /// # Errors
@@ -110,20 +125,32 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
             return Err(GenesisError::Balances);
         }
     }
+    // What stands behind the first validators exists from the beginning.
+    let power = genesis.validators.iter().map(|one| one.power);
+    let staked = match genesis.parameters.staking {
+        Some(_) => Stake(power.fold(0, u64::saturating_add)),
+        None => Stake(0),
+    };
     let chain = Chain {
         height: Height(0),
         last: BlockId(*network.as_bytes()),
         time: genesis.time,
         receipts_root: crate::list::root::<Vec<u8>>(&[]),
         next_provider: ProviderId(0),
+        next_proposal: ProposalId(0),
+        staked,
         capacity: ByteCount(0),
         deadlines: vec![ByteCount(0); genesis.parameters.deadlines as usize],
         reward_period: Period(0),
         rewarded: Amount::ZERO,
     };
     let supply = Supply {
-        minted,
+        minted: minted
+            .checked_add(staked.amount())
+            .filter(|sum| *sum <= MAX_GENESIS)
+            .ok_or(GenesisError::Balances)?,
         balances: minted,
+        stake: staked.amount(),
         ..Supply::default()
     };
     let mut writes = Writes::new();
@@ -132,24 +159,71 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
         writes.insert(keys::account(&address), Some(bytes_of(&account)?));
     }
     writes.insert(keys::CHAIN.to_vec(), Some(bytes_of(&chain)?));
+    let mut validators = genesis.validators.clone();
+    if let Some(staking) = &genesis.parameters.staking {
+        // As an election would have it: the most stake first.
+        validators.sort_by_key(|one| keys::rank(Stake(one.power), &one.key));
+        for validator in &validators {
+            let record = staked_at_genesis(validator);
+            if !record.stands(staking) {
+                return Err(GenesisError::Validators(format!(
+                    "each has at least {} HOLD at stake",
+                    staking.least_stake
+                )));
+            }
+            let delegation = Delegation {
+                stake: record.stake,
+                settled: Amount::ZERO,
+            };
+            let rank = keys::rank(record.stake, &record.key);
+            let staked = keys::delegation(&record.key, &record.key);
+            writes.insert(keys::validator(&record.key), Some(bytes_of(&record)?));
+            writes.insert(staked, Some(bytes_of(&delegation)?));
+            writes.insert(rank, Some(vec![1]));
+        }
+    }
     let validators = ValidatorSets {
-        next: genesis.validators.clone(),
-        after: genesis.validators.clone(),
+        next: validators.clone(),
+        after: validators,
     };
     writes.insert(keys::VALIDATORS.to_vec(), Some(bytes_of(&validators)?));
+    let economy = &genesis.parameters.economy;
+    writes.insert(keys::ECONOMY.to_vec(), Some(bytes_of(economy)?));
     writes.insert(keys::SUPPLY.to_vec(), Some(bytes_of(&supply)?));
     let first = beacon::at_genesis(network);
     writes.insert(keys::beacon(Height(0)), Some(bytes_of(&first)?));
     Ok(writes)
 }
 
+/// A validator of the genesis: its stake is its own key's.
+fn staked_at_genesis(validator: &Validator) -> ValidatorRecord {
+    ValidatorRecord {
+        key: validator.key,
+        owner: validator.key,
+        beacon: validator.beacon,
+        possession: validator.possession,
+        commission_thousandths: 0,
+        status: ValidatorStatus::Ready,
+        own: Stake(validator.power),
+        stake: Stake(validator.power),
+        earned: Amount::ZERO,
+        rewards: Amount::ZERO,
+        commission: Amount::ZERO,
+        owed: Amount::ZERO,
+        missed: 0,
+        built: 0,
+    }
+}
+
 fn check_validators(genesis: &Genesis) -> Result<(), GenesisError> {
     if genesis.validators.is_empty() {
         return Err(GenesisError::Validators("there is none".into()));
     }
-    if genesis.validators.len() > MOST_VALIDATORS {
+    let staking = genesis.parameters.staking.as_ref();
+    let most = staking.map_or(MOST_VALIDATORS, |staking| staking.most_validators as usize);
+    if genesis.validators.len() > most {
         return Err(GenesisError::Validators(format!(
-            "there are more than {MOST_VALIDATORS}"
+            "there are more than {most}"
         )));
     }
     let powers = genesis.validators.iter().map(|one| one.power);
@@ -160,7 +234,7 @@ fn check_validators(genesis: &Genesis) -> Result<(), GenesisError> {
         )));
     }
     for (index, validator) in genesis.validators.iter().enumerate() {
-        if !beacon::is_possessed(validator) {
+        if !beacon::is_possessed(&validator.beacon, &validator.possession) {
             return Err(GenesisError::Validators(format!(
                 "validator {index} does not prove that it holds its beacon key"
             )));

@@ -4,8 +4,8 @@ use crate::block::Validator;
 use crate::message::{DealSetProposal, GroupLayout, GroupRoot, ProviderOffer};
 use crate::receipt::Tier;
 use crate::units::{
-    Address, Amount, BlockId, ByteCount, Deadline, Height, PackId, Period, Periods, ProviderId,
-    SectorId, SectorNumber, TreeRoot,
+    Address, Amount, BlockId, ByteCount, Deadline, Height, PackId, Period, Periods, ProposalId,
+    ProviderId, SectorId, SectorNumber, Stake, TreeRoot,
 };
 use holdfast_proofs::node::Node;
 use holdfast_proofs::replica::ReplicaId;
@@ -344,6 +344,8 @@ pub struct Supply {
     pub collateral: Amount,
     /// In escrow of deals, repair budgets, demands and channels.
     pub escrow: Amount,
+    /// At stake with validators, on its way out there, and earned there and not collected.
+    pub stake: Amount,
 }
 
 impl Supply {
@@ -352,7 +354,8 @@ impl Supply {
         let held = self
             .balances
             .checked_add(self.collateral)
-            .and_then(|sum| sum.checked_add(self.escrow));
+            .and_then(|sum| sum.checked_add(self.escrow))
+            .and_then(|sum| sum.checked_add(self.stake));
         held.is_some() && held == self.minted.checked_sub(self.burnt)
     }
 }
@@ -379,6 +382,10 @@ pub struct Chain {
     pub receipts_root: TreeRoot,
     /// The number that the next provider gets.
     pub next_provider: ProviderId,
+    /// The number that the next proposal gets.
+    pub next_proposal: ProposalId,
+    /// All that is at stake with validators that were not slashed.
+    pub staked: Stake,
     /// Bytes of sectors that are proven or held to be.
     pub capacity: ByteCount,
     /// The same, deadline by deadline: a new sector goes where least is.

@@ -30,6 +30,11 @@ impl Amount {
         self.0.checked_sub(other.0).map(Amount)
     }
 
+    /// So much for each unit of a stake, where that is representable.
+    pub fn times(self, stake: Stake) -> Option<Amount> {
+        self.0.checked_mul(u128::from(stake.0)).map(Amount)
+    }
+
     /// What is left after taking `other`, at least zero.
     pub fn saturating_sub(self, other: Amount) -> Amount {
         Amount(self.0.saturating_sub(other.0))
@@ -125,6 +130,10 @@ number_newtype!(
     ProviderId(u64)
 );
 number_newtype!(
+    /// A proposal's number, given when it is made, from 0.
+    ProposalId(u64)
+);
+number_newtype!(
     /// A sector's number at its provider; it serves once.
     SectorNumber(u64)
 );
@@ -133,9 +142,30 @@ number_newtype!(
     ShardIndex(u8)
 );
 number_newtype!(
+    /// Whole HOLD at stake; one is a unit of a validator's power.
+    Stake(u64)
+);
+number_newtype!(
     /// A count of bytes.
     ByteCount(u64)
 );
+
+impl Stake {
+    /// The sum, where it is representable.
+    pub fn checked_add(self, other: Stake) -> Option<Stake> {
+        self.0.checked_add(other.0).map(Stake)
+    }
+
+    /// The difference, where it is not negative.
+    pub fn checked_sub(self, other: Stake) -> Option<Stake> {
+        self.0.checked_sub(other.0).map(Stake)
+    }
+
+    /// As many grains, before any of it was taken.
+    pub fn amount(self) -> Amount {
+        Amount(u128::from(self.0).saturating_mul(GRAINS_PER_HOLD))
+    }
+}
 
 impl Height {
     /// The height that many blocks later; the end of the numbers is never reached by a real chain.

@@ -51,12 +51,13 @@ impl<V: ReadView> Context<'_, V> {
             malformed("it is not in its shortest form".into())
         })?;
         if let Some(before) = self.ledger.name(owner, label)? {
-            require_range(
-                "the version",
-                version,
-                before.version.saturating_add(1),
-                u64::MAX,
-            )?;
+            // The last version of all has none after it.
+            require(version > before.version, || Refusal::Range {
+                what: "the version",
+                found: version,
+                least: before.version.saturating_add(1),
+                most: u64::MAX,
+            })?;
         }
         let name = Name {
             version,

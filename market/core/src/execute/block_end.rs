@@ -2,9 +2,13 @@
 //! first in the next.
 
 use super::Context;
-use super::due::{ABANDONED, CHANNELS, DEADLINES, Due, OPENINGS, PROMISES, RELEASES, VESTINGS};
+use super::due::{
+    ABANDONED, ACTIVATIONS, CHANNELS, DEADLINES, Due, OPENINGS, PROMISES, PROPOSALS, RELEASES,
+    UNBONDINGS, VESTINGS,
+};
 use crate::block::MAX_MESSAGES;
 use crate::refusal::Stop;
+use crate::units::Height;
 use crate::view::ReadView;
 
 /// Sectors whose deadline is closed in one block, at most.
@@ -46,6 +50,9 @@ impl<V: ReadView> Context<'_, V> {
             (RELEASES, MAX_DEALS),
             (VESTINGS, MAX_ITEMS),
             (CHANNELS, MAX_DEALS),
+            (UNBONDINGS, MAX_DEALS),
+            (ACTIVATIONS, MAX_ITEMS),
+            (PROPOSALS, MAX_ITEMS),
         ] {
             let mut promises = 0usize;
             for (due, at) in self.take_due(phase, most)? {
@@ -61,13 +68,13 @@ impl<V: ReadView> Context<'_, V> {
                         continue;
                     }
                 }
-                self.work_off(due)?;
+                self.work_off(due, at)?;
             }
         }
-        Ok(())
+        self.end_turn()
     }
 
-    fn work_off(&mut self, due: Due) -> Result<(), Stop> {
+    fn work_off(&mut self, due: Due, at: Height) -> Result<(), Stop> {
         match due {
             // Taken before, all at once.
             Due::Deadline(_) => Ok(()),
@@ -85,6 +92,9 @@ impl<V: ReadView> Context<'_, V> {
             Due::Release(id) => self.release_deal(&id),
             Due::Vesting(id) => self.release_vesting(id),
             Due::Channel(provider, payer) => self.channel_due(provider, &payer),
+            Due::Unbonding(by, validator) => self.unbonding_due(&by, &validator, at),
+            Due::Activation(key) => self.activation_due(&key, at),
+            Due::Proposal(id) => self.proposal_due(id, at),
         }
     }
 }

@@ -52,7 +52,7 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         let mut channel = self.ledger.channel(provider, sender)?;
         require_open(&channel)?;
-        let end = self.height.after(self.rules.parameters.dispute_window);
+        let end = self.height.after(self.parameters.dispute_window);
         channel.closing = Some(end);
         self.schedule(Due::Channel(provider, *sender), end);
         self.ledger.put_channel(&channel)

@@ -80,7 +80,7 @@ impl<V: ReadView> Context<'_, V> {
         let n = usize::from(pack.n);
         require_equal("the number of shard roots", &pack.shard_roots.len(), &n)?;
         require_equal("the number of terms", &proposal.terms.len(), &n)?;
-        shape_of(length, self.rules.parameters.piece_levels)?;
+        shape_of(length, self.parameters.piece_levels)?;
         let id = pack.id()?;
         require(self.ledger.deal_set_option(&id)?.is_none(), || {
             Refusal::Exists(format!("the deal set of pack {id}"))
@@ -135,14 +135,14 @@ impl<V: ReadView> Context<'_, V> {
             let key = keys::provider_deal(terms.provider, &shard);
             self.ledger.put(key, Some(vec![1]));
         }
-        let due = schedule::promise_height(&self.rules.parameters, self.height);
+        let due = schedule::promise_height(&self.parameters, self.height);
         self.schedule(Due::Promise(id), due);
         Ok(())
     }
 
     /// Every deal pays for the room that it takes and for the work at its deadlines.
     pub(super) fn require_price(&self, price: Amount) -> Result<(), Stop> {
-        let least = self.rules.parameters.economy.minimum_price;
+        let least = self.parameters.economy.minimum_price;
         require(price >= least, || Refusal::Mismatch {
             what: "the price a GiB and period",
             found: price.to_string(),
@@ -223,7 +223,7 @@ impl<V: ReadView> Context<'_, V> {
         id: ProviderId,
         deals: &[Acceptance],
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let mut provider = self.by_worker(id, sender)?;
         require_range(
             "the number of deals",
@@ -275,7 +275,7 @@ impl<V: ReadView> Context<'_, V> {
         deal.status = status;
         self.ledger.put_deal(id, &deal)?;
         if deal.status != DealStatus::Cancelled {
-            let at = self.height.after(self.rules.parameters.dispute_window);
+            let at = self.height.after(self.parameters.dispute_window);
             self.schedule(Due::Release(*id), at);
         }
         self.one_deal_less(&id.pack)
@@ -338,7 +338,7 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         let mut rest = penalty;
         if let Some(finder) = finder {
-            let reward = quote::finder_share(&self.rules.parameters.economy, penalty)?;
+            let reward = quote::finder_share(&self.parameters.economy, penalty)?;
             self.ledger.credit(finder, reward)?;
             rest = take(rest, reward, "a penalty")?;
         }

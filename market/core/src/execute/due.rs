@@ -5,7 +5,7 @@ use super::Context;
 use crate::keys;
 use crate::refusal::Stop;
 use crate::units::{
-    Address, DealId, Height, PackId, ProviderId, SectorId, SectorNumber, ShardIndex,
+    Address, DealId, Height, PackId, ProposalId, ProviderId, SectorId, SectorNumber, ShardIndex,
 };
 use crate::view::{ReadView, ViewError};
 
@@ -29,6 +29,12 @@ pub(super) enum Due {
     Vesting(ProviderId),
     /// A channel whose dispute window is over.
     Channel(ProviderId, Address),
+    /// An account's stake that leaves a validator.
+    Unbonding(Address, Address),
+    /// A validator that waits.
+    Activation(Address),
+    /// A proposal's vote, or its notice, is over.
+    Proposal(ProposalId),
 }
 
 pub(super) const DEADLINES: u8 = 0;
@@ -38,6 +44,9 @@ pub(super) const OPENINGS: u8 = 3;
 pub(super) const RELEASES: u8 = 4;
 pub(super) const VESTINGS: u8 = 5;
 pub(super) const CHANNELS: u8 = 6;
+pub(super) const UNBONDINGS: u8 = 7;
+pub(super) const ACTIVATIONS: u8 = 8;
+pub(super) const PROPOSALS: u8 = 9;
 
 impl Due {
     fn phase(self) -> u8 {
@@ -49,6 +58,9 @@ impl Due {
             Self::Release(_) => RELEASES,
             Self::Vesting(_) => VESTINGS,
             Self::Channel(..) => CHANNELS,
+            Self::Unbonding(..) => UNBONDINGS,
+            Self::Activation(_) => ACTIVATIONS,
+            Self::Proposal(_) => PROPOSALS,
         }
     }
 
@@ -72,6 +84,11 @@ impl Due {
             Self::Channel(provider, payer) => {
                 [provider.0.to_be_bytes().as_slice(), payer.as_bytes()].concat()
             }
+            Self::Unbonding(by, validator) => {
+                [by.as_bytes().as_slice(), validator.as_bytes()].concat()
+            }
+            Self::Activation(key) => key.as_bytes().to_vec(),
+            Self::Proposal(id) => id.0.to_be_bytes().to_vec(),
         };
         keys::due(self.phase(), at, &rest)
     }
@@ -106,6 +123,14 @@ impl Due {
                 let (provider, payer) = rest.split_first_chunk()?;
                 let provider = ProviderId(u64::from_be_bytes(*provider));
                 Self::Channel(provider, Address(payer.try_into().ok()?))
+            }
+            (UNBONDINGS, rest) => {
+                let (by, validator) = rest.split_first_chunk()?;
+                Self::Unbonding(Address(*by), Address(validator.try_into().ok()?))
+            }
+            (ACTIVATIONS, rest) => Self::Activation(Address(rest.try_into().ok()?)),
+            (PROPOSALS, rest) => {
+                Self::Proposal(ProposalId(u64::from_be_bytes(rest.try_into().ok()?)))
             }
             _ => return None,
         })
@@ -168,6 +193,9 @@ mod tests {
             Due::Release(deal),
             Due::Vesting(ProviderId(9)),
             Due::Channel(ProviderId(9), Address([5; 32])),
+            Due::Unbonding(Address([5; 32]), Address([6; 32])),
+            Due::Activation(Address([5; 32])),
+            Due::Proposal(ProposalId(3)),
         ] {
             let key = due.key(Height(77));
             assert_eq!(keys::due_height(&key), Some(Height(77)));

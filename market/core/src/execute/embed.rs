@@ -57,10 +57,10 @@ impl<V: ReadView> Context<'_, V> {
             groups.push(EmbedGroup {
                 layout: layout.clone(),
                 key_root: root_in(&keys, layout.group)?,
-                data_root: data_root(&sector, layout, &deals, self.rules.parameters.piece_levels)?,
+                data_root: data_root(&sector, layout, &deals, self.parameters.piece_levels)?,
             });
         }
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         // What acceptances have taken of the least collateral does not keep them from their embed.
         let mut least = parameters.economy.minimum_collateral;
         for (id, deal) in &mut deals {
@@ -166,7 +166,7 @@ impl<V: ReadView> Context<'_, V> {
         let id = commit.sector;
         self.by_worker(id.provider, sender)?;
         let mut sector = self.ledger.sector(id)?;
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let Some(mut embed) = sector.embed.take().filter(|embed| embed.replica.is_none()) else {
             return Err(sector.refuse_state("an embed whose replica is not committed"));
         };
@@ -209,8 +209,9 @@ impl<V: ReadView> Context<'_, V> {
             roots: commit.after.clone(),
             lanes,
         });
+        let next = schedule::embed_due(parameters, &embed);
         self.unschedule(Due::Embed(id), due);
-        self.schedule(Due::Embed(id), schedule::embed_due(parameters, &embed));
+        self.schedule(Due::Embed(id), next);
         sector.embed = Some(embed);
         self.ledger.put_sector(&sector)
     }
@@ -222,7 +223,7 @@ impl<V: ReadView> Context<'_, V> {
         id: SectorId,
         proofs: &[ProofBytes],
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         self.by_worker(id.provider, sender)?;
         let mut sector = self.ledger.sector(id)?;
         let Some(embed) = sector.embed.take() else {
@@ -252,7 +253,7 @@ impl<V: ReadView> Context<'_, V> {
         embed: &Embed,
         replica: &EmbedReplica,
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let mut provider = self.ledger.provider(sector.id.provider)?;
         provider.unlock(embed.deposit)?;
         self.ledger.put_provider(&provider)?;
@@ -315,7 +316,7 @@ impl<V: ReadView> Context<'_, V> {
         };
         self.unschedule(
             Due::Embed(sector.id),
-            schedule::embed_due(&self.rules.parameters, &embed),
+            schedule::embed_due(&self.parameters, &embed),
         );
         let mut provider = self.ledger.provider(sector.id.provider)?;
         provider.forfeit(embed.deposit)?;

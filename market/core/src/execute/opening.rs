@@ -37,7 +37,7 @@ impl<V: ReadView> Context<'_, V> {
         })?;
         let others = waiting.len() as u64;
         require_range("the number of demands that wait", others, 0, MAX_WAITING)?;
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let deposit = parameters.economy.opening_deposit;
         let last = waiting.last().or(deal.demand.as_ref());
         let due = schedule::opening_due(parameters, self.height, last.map(|last| last.due));
@@ -143,7 +143,7 @@ impl<V: ReadView> Context<'_, V> {
         let root = roots
             .get(id.shard.position())
             .ok_or_else(|| ViewError(format!("the deal set of pack {} lacks a shard", id.pack)))?;
-        let shape = shape_of(deal.length, self.rules.parameters.piece_levels)?;
+        let shape = shape_of(deal.length, self.parameters.piece_levels)?;
         let roots = Roots {
             shard: *root,
             length: deal.length,

@@ -59,7 +59,7 @@ impl<V: ReadView> Context<'_, V> {
             shard: receipt.shard,
         };
         let set = self.ledger.deal_set(&id.pack)?;
-        let promised = schedule::promise_height(&self.rules.parameters, set.at);
+        let promised = schedule::promise_height(&self.parameters, set.at);
         // The claim does not wait for a block's end that has room for this promise: a backlog would
         // close the claim's window before it opened.
         if self.height > promised {
@@ -89,7 +89,7 @@ impl<V: ReadView> Context<'_, V> {
             found: format!("{:?}", receipt.tier),
             expected: format!("{:?}", terms.tier),
         })?;
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let before = self.ledger.past_workers(deal.provider)?;
         let earlier = before
             .iter()

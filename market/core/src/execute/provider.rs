@@ -41,7 +41,7 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         check_offer(offer)?;
         self.require_price(offer.price)?;
-        let least = self.rules.parameters.economy.minimum_collateral;
+        let least = self.parameters.economy.minimum_collateral;
         require(collateral >= least, || Refusal::Collateral {
             have: collateral,
             need: least,
@@ -86,7 +86,7 @@ impl<V: ReadView> Context<'_, V> {
     /// A receipt is owed whoever the worker is by the time it is funded: otherwise a change of the
     /// worker would undo every promise that waits for its deal set.
     fn remember_worker(&mut self, id: ProviderId, worker: &Address) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let mut past = self.ledger.past_workers(id)?;
         past.retain(|past| self.height <= schedule::past_worker_forgotten(parameters, past.until));
         // Whoever served only inside this block was never seen by a client.
@@ -142,7 +142,7 @@ impl<V: ReadView> Context<'_, V> {
         let Some(retiring) = provider.retiring else {
             return Ok(());
         };
-        let last = schedule::last_funding(&self.rules.parameters, retiring);
+        let last = schedule::last_funding(&self.parameters, retiring);
         require(self.height <= last, || Refusal::TooLate {
             what: "the funding of a receipt of a provider that retires",
             last,
@@ -161,7 +161,7 @@ impl<V: ReadView> Context<'_, V> {
     ) -> Result<(), Stop> {
         require(amount != Amount::ZERO, || Refusal::Empty("the amount"))?;
         let mut provider = self.by_owner(id, sender)?;
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let answered = provider
             .retiring
             .is_some_and(|since| self.height > schedule::past_worker_forgotten(parameters, since));
@@ -185,7 +185,7 @@ impl<V: ReadView> Context<'_, V> {
     /// Gives the owner what has vested, except what is locked and nothing else covers.
     pub(super) fn release_vesting(&mut self, id: ProviderId) -> Result<(), Stop> {
         let mut provider = self.ledger.provider(id)?;
-        let now = crate::schedule::period_of(&self.rules.parameters, self.height);
+        let now = crate::schedule::period_of(&self.parameters, self.height);
         let mut due = Amount::ZERO;
         let mut left = Vec::new();
         for vesting in std::mem::take(&mut provider.vesting) {

@@ -59,7 +59,7 @@ impl Sector {
 
 impl<V: ReadView> Context<'_, V> {
     pub(super) fn pre_commit(&mut self, sender: &Address, commit: &PreCommit) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let id = commit.sector;
         let mut provider = self.by_worker(id.provider, sender)?;
         require(provider.retiring.is_none(), || Refusal::State {
@@ -132,7 +132,7 @@ impl<V: ReadView> Context<'_, V> {
         id: SectorId,
         proofs: &[ProofBytes],
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         self.by_worker(id.provider, sender)?;
         let mut sector = self.ledger.sector(id)?;
         let SectorStatus::PreCommitted { at } = sector.status else {
@@ -150,7 +150,7 @@ impl<V: ReadView> Context<'_, V> {
 
     /// The seal holds: the sector gets its deadline and is held to it from its next window on.
     pub(super) fn activate(&mut self, sector: &mut Sector) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let collateral = quote::sector_collateral(&parameters.economy, sector.class)?;
         let locked = sector.locked.min(collateral);
         let mut provider = self.ledger.provider(sector.id.provider)?;
@@ -168,7 +168,7 @@ impl<V: ReadView> Context<'_, V> {
 
     /// Where the fewest bytes are proven; among equals the one that opens soonest.
     fn emptiest_deadline(&self) -> Deadline {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let opens = |deadline: Deadline| {
             let period = schedule::first_period_after(parameters, deadline, self.height);
             schedule::window(parameters, period, deadline).open
@@ -197,12 +197,12 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     pub(super) fn schedule_deadline(&mut self, sector: &Sector) {
-        let window = schedule::window(&self.rules.parameters, sector.next, sector.deadline);
+        let window = schedule::window(&self.parameters, sector.next, sector.deadline);
         self.schedule(Due::Deadline(sector.id), window.close);
     }
 
     fn unschedule_deadline(&mut self, sector: &Sector) {
-        let window = schedule::window(&self.rules.parameters, sector.next, sector.deadline);
+        let window = schedule::window(&self.parameters, sector.next, sector.deadline);
         self.unschedule(Due::Deadline(sector.id), window.close);
     }
 
@@ -277,7 +277,7 @@ impl<V: ReadView> Context<'_, V> {
     /// Before anyone can know the challenge of its next deadline: afterwards a choice would be an
     /// escape.
     fn require_before_window(&self, what: &'static str, sector: &Sector) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         let window = schedule::window(parameters, sector.next, sector.deadline);
         let last = schedule::last_choice(parameters, window);
         require(self.height <= last, || Refusal::TooLate {
@@ -319,7 +319,7 @@ impl<V: ReadView> Context<'_, V> {
                 return Err(sector.refuse_state("faulty"));
             }
             self.require_before_window("a recovery for this deadline", &sector)?;
-            let economy = &self.rules.parameters.economy;
+            let economy = &self.parameters.economy;
             let full = quote::sector_collateral(economy, sector.class)?.max(sector.locked);
             let mut holder = self.ledger.provider(provider)?;
             holder.lock(take(full, sector.locked, "a sector's collateral")?)?;
@@ -337,7 +337,7 @@ impl<V: ReadView> Context<'_, V> {
         match sector.status {
             SectorStatus::Terminated { .. } => Err(sector.refuse_state("not terminated")),
             SectorStatus::PreCommitted { at } => {
-                let due = schedule::seal_due(&self.rules.parameters, at);
+                let due = schedule::seal_due(&self.parameters, at);
                 self.unschedule(Due::Seal(id), due);
                 self.abandon_seal(sector)
             }
@@ -394,8 +394,7 @@ impl<V: ReadView> Context<'_, V> {
 
     /// A pre-commit without a proof: its deposit burns, the rest is free again.
     pub(super) fn abandon_seal(&mut self, sector: Sector) -> Result<(), Stop> {
-        let collateral = quote::sector_collateral(&self.rules.parameters.economy, sector.class)?;
-        let deposit = sector.locked.saturating_sub(collateral);
+        let deposit = self.parameters.economy.seal_deposit.min(sector.locked);
         let mut provider = self.ledger.provider(sector.id.provider)?;
         provider.forfeit(deposit)?;
         provider.unlock(take(sector.locked, deposit, "a sector's collateral")?)?;
@@ -427,7 +426,7 @@ impl<V: ReadView> Context<'_, V> {
     /// The sector once the deadlines that no block's end had room for are closed. The room for that
     /// in messages is bounded: all together, it counts where a message is refused afterwards.
     fn caught_up(&mut self, mut sector: Sector) -> Result<Sector, Stop> {
-        while let Some((_, window)) = schedule::next_window(&self.rules.parameters, &sector)
+        while let Some((_, window)) = schedule::next_window(&self.parameters, &sector)
             && window.close < self.height
         {
             let more = sector.deals().len().saturating_add(1);

@@ -10,7 +10,7 @@ use crate::quote;
 use crate::refusal::{Refusal, Stop, require, require_range};
 use crate::schedule;
 use crate::state::{DealStatus, Sector, SectorStatus, Vesting};
-use crate::units::{Address, Amount, ByteCount, Deadline, Period, ProviderId, SectorId};
+use crate::units::{Address, Amount, ByteCount, Deadline, Period, Periods, ProviderId, SectorId};
 use crate::view::{ReadView, ViewError};
 use holdfast_proofs::statement::Statement;
 
@@ -34,7 +34,7 @@ impl<V: ReadView> Context<'_, V> {
         deadline: Deadline,
         proofs: &[SpacetimeProof],
     ) -> Result<(), Stop> {
-        let parameters = &self.rules.parameters;
+        let parameters = &self.parameters;
         self.by_worker(provider, sender)?;
         require_range("the number of proofs", proofs.len() as u64, 1, MAX_SECTORS)?;
         require(proofs.is_sorted_by(|a, b| a.sector < b.sector), || {
@@ -91,7 +91,7 @@ impl<V: ReadView> Context<'_, V> {
         for closed in closing.iter().filter(|closed| closed.proven) {
             self.reward(closed)?;
         }
-        let most = self.rules.parameters.faults_to_termination;
+        let most = self.parameters.faults_to_termination;
         for closed in closing {
             if closed.sector.faults >= most {
                 self.end_sector(closed.sector, "its sector missed too many deadlines")?;
@@ -112,7 +112,7 @@ impl<V: ReadView> Context<'_, V> {
             sector.faults.0 = 0;
             provider.record.proven = provider.record.proven.saturating_add(1);
         } else {
-            let economy = &self.rules.parameters.economy;
+            let economy = &self.parameters.economy;
             let declared = sector.status == (SectorStatus::Faulty { recovering: false });
             let rate = if declared {
                 economy.fault_fee_per_gib
@@ -184,18 +184,18 @@ impl<V: ReadView> Context<'_, V> {
 
     /// Rounded up: against the provider, who gains.
     fn burnt_share(&self, price: Amount) -> Result<Amount, Stop> {
-        let share = u128::from(self.rules.parameters.economy.burn_thousandths);
+        let share = u128::from(self.parameters.economy.burn_thousandths);
         let product = price.0.checked_mul(share).ok_or(Refusal::Overflow)?;
         Ok(Amount(product.div_ceil(1000)))
     }
 
     /// Mints for proven capacity, and more for bytes under deals, up to what their price burnt.
     fn reward(&mut self, closing: &Closing) -> Result<(), Stop> {
-        let economy = &self.rules.parameters.economy;
-        let now = schedule::period_of(&self.rules.parameters, self.height);
+        let economy = &self.parameters.economy;
+        let now = schedule::period_of(&self.parameters, self.height);
         let size = u128::from(closing.sector.class.bytes());
         let all = u128::from(self.ledger.chain.capacity.0).max(1);
-        let pool = reward_of_period(economy.reward_per_period, economy.reward_halving.0, now);
+        let pool = declined(economy.reward_per_period, economy.reward_halving, now);
         let chain = &mut self.ledger.chain;
         if chain.reward_period < now {
             chain.reward_period = now;
@@ -230,7 +230,7 @@ impl<V: ReadView> Context<'_, V> {
                     due,
                     amount: reward,
                 });
-                let at = schedule::period_start(&self.rules.parameters, due);
+                let at = schedule::period_start(&self.parameters, due);
                 self.schedule(Due::Vesting(provider.id), at);
             }
         }
@@ -238,9 +238,9 @@ impl<V: ReadView> Context<'_, V> {
     }
 }
 
-/// What may be minted in a period: halves after each `halving` periods.
-fn reward_of_period(first: Amount, halving: u64, period: Period) -> Amount {
-    let halvings = u32::try_from(period.0 / halving.max(1)).unwrap_or(u32::MAX);
+/// What of a first reward may be minted in a period: halves after each `halving` periods.
+pub(super) fn declined(first: Amount, halving: Periods, period: Period) -> Amount {
+    let halvings = u32::try_from(period.0 / halving.0.max(1)).unwrap_or(u32::MAX);
     Amount(first.0.checked_shr(halvings).unwrap_or(0))
 }
 
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn rewards_halve_and_end() {
-        let reward = |period| reward_of_period(Amount(100), 10, Period(period));
+        let reward = |period| declined(Amount(100), Periods(10), Period(period));
         assert_eq!(reward(0), Amount(100));
         assert_eq!(reward(9), Amount(100));
         assert_eq!(reward(10), Amount(50));

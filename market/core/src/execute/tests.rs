@@ -14,15 +14,20 @@ mod deadline;
 mod deal;
 mod economy;
 mod embed;
+mod governance;
 mod matrix;
 mod model;
 mod opening;
 mod play;
+mod profit;
 mod promise;
+mod quotes;
 mod random;
 mod renewal;
 mod retirement;
 mod sector;
+mod stake;
+mod validator;
 mod world;
 
 /// Whether the longer form of the tests was asked for: `HOLDFAST_LONG` is set, and not to nothing.

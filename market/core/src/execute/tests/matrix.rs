@@ -3,6 +3,7 @@
 //! messages: a new kind of message, or a new field of one, has to be put into it.
 
 mod envelope;
+mod evidence;
 mod settings;
 mod spoiled;
 

@@ -9,6 +9,7 @@ mod storage;
 use super::play::{Play, Step, brisk, steps};
 use crate::block::OutcomeResult;
 use crate::message::Body;
+use crate::units::{Amount, Beacon, Height, Periods};
 use books::Model;
 use proptest::prelude::*;
 
@@ -21,15 +22,43 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
-        let play = Play::new(brisk());
-        let model = Model::new(&play);
+        Self::from(
+            Play::new(brisk(), Amount::hold(1)),
+            Amount::hold(1),
+            Height(0),
+        )
+    }
+
+    /// A play that begins after a block of that height.
+    fn from(mut play: Play, unit: Amount, height: Height) -> Self {
+        if height > Height(0) {
+            play.world.by_hand(|context| {
+                context.ledger.chain.height = height;
+                for age in 0..20 {
+                    let height = Height(height.0 - age);
+                    context.ledger.put_beacon(height, &Beacon([7; 32]))?;
+                }
+                Ok(())
+            });
+        }
+        let mut model = Model::new(&play, unit.0);
+        model.height = height.0;
         let mut both = Self {
             play,
             model,
             done: 0,
         };
-        both.block(Play::beginning());
+        let beginning = both.play.beginning();
+        both.block(beginning);
         both
+    }
+
+    fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+        self.wind_down(80);
+        assert!(self.done > 10, "something was done: {}", self.done);
     }
 
     fn block(&mut self, bodies: Vec<(usize, Body)>) {
@@ -73,11 +102,56 @@ proptest! {
 
     #[test]
     fn the_ledger_and_its_model_have_the_same_after_every_block(steps in steps(30..60)) {
-        let mut both = Both::new();
-        for step in &steps {
-            both.step(step);
-        }
-        both.wind_down(80);
+        Both::new().run(&steps);
+    }
+}
+
+/// The largest numbers that a genesis may have.
+fn largest() -> (Play, Amount) {
+    let most = Amount(1 << 80);
+    let mut parameters = brisk();
+    let economy = &mut parameters.economy;
+    for amount in [
+        &mut economy.minimum_fee,
+        &mut economy.fee_per_kib,
+        &mut economy.collateral_per_gib,
+        &mut economy.deal_collateral_per_gib,
+        &mut economy.minimum_collateral,
+        &mut economy.seal_deposit,
+        &mut economy.embed_deposit,
+        &mut economy.opening_deposit,
+        &mut economy.reward_per_period,
+        &mut economy.reward_cap_per_gib,
+        &mut economy.minimum_price,
+    ] {
+        *amount = most;
+    }
+    economy.fault_fee_per_gib = Amount(most.0 / 6);
+    economy.missed_fee_per_gib = Amount(most.0 / 6);
+    economy.reward_halving = Periods(1);
+    economy.deal_weight_tenths = 1_000;
+    economy.burn_thousandths = 1_000;
+    economy.finder_thousandths = 1_000;
+    parameters.check().unwrap();
+    // Six accounts of a thousand units are just below the most of a genesis.
+    let unit = Amount((1 << 100) / 6_000);
+    (Play::new(parameters, unit), unit)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if super::long() { 200 } else { 5 }))]
+
+    #[test]
+    fn nothing_leaves_the_numbers_where_each_is_the_largest_that_may_be(steps in steps(20..40)) {
+        let (play, unit) = largest();
+        Both::from(play, unit, Height(0)).run(&steps);
+    }
+
+    #[test]
+    fn nothing_leaves_the_numbers_at_heights_that_no_chain_reaches(steps in steps(20..40), from in 34u32..63) {
+        let play = Play::new(brisk(), Amount::hold(1));
+        let height = Height(u64::MAX - (1 << from));
+        Both::from(play, Amount::hold(1), height).run(&steps);
     }
 }
 

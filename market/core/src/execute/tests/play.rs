@@ -12,8 +12,8 @@ use crate::channel::{Channel, SignedVoucher, Voucher};
 use crate::ledger::Ledger;
 use crate::message::{
     Acceptance, Body, DealSetProposal, EmbedCommit, GroupLayout, GroupRoot, Message, PackHeader,
-    PieceOpening, PlacedSubtree, PreCommit, ReplicaCommit, ShardTerms, SignedMessage,
-    SpacetimeProof,
+    PieceOpening, PlacedSubtree, PreCommit, ProviderOffer, ReplicaCommit, ShardTerms,
+    SignedMessage, SpacetimeProof,
 };
 use crate::parameters::Parameters;
 use crate::query;
@@ -211,28 +211,41 @@ fn keys_of(id: SectorId) -> [[Node; 8]; 8] {
 pub struct Play {
     pub world: World,
     pub proposals: Vec<DealSetProposal>,
+    /// What prices and deposits are counted in.
+    unit: u128,
     /// The replica's group roots, as whoever proves them knows them.
     replicas: BTreeMap<SectorId, [[Node; 8]; 8]>,
 }
 
 impl Play {
-    pub fn new(parameters: Parameters) -> Self {
+    /// Everybody begins with a thousand units.
+    pub fn new(parameters: Parameters, unit: Amount) -> Self {
+        let unit = unit.0;
         Self {
-            world: World::under(parameters),
+            world: World::endowed(parameters, &[(99, 1)], Amount(unit * 1_000)),
             proposals: Vec::new(),
+            unit,
             replicas: BTreeMap::new(),
         }
     }
 
     /// Two providers: account 0 owns and runs the first, account 1 owns the second and account 2
     /// runs it.
-    pub fn beginning() -> Vec<(usize, Body)> {
+    pub fn beginning(&self) -> Vec<(usize, Body)> {
         let register = |worker| Body::RegisterProvider {
             worker: address(worker),
-            offer: offer(),
-            collateral: Amount::hold(50),
+            offer: self.offer(1, 1),
+            collateral: Amount(self.unit * 50),
         };
         vec![(0, register(0)), (1, register(2))]
+    }
+
+    /// An offer at so many parts of a unit.
+    fn offer(&self, parts: u64, of: u64) -> ProviderOffer {
+        ProviderOffer {
+            price: Amount(self.unit * u128::from(parts) / u128::from(of)),
+            ..offer()
+        }
     }
 
     pub fn parameters(&self) -> &Parameters {
@@ -301,10 +314,13 @@ impl Play {
         let ledger = Ledger::open(&self.world.view).unwrap();
         let mut context = Context {
             rules: &self.world.rules,
+            parameters: self.world.rules.parameters_at(&ledger).unwrap(),
             height: header.height,
+            builder: header.builder,
             ledger,
             proofs: ProofTally::default(),
             closed: 0,
+            elects: false,
         };
         context.begin(&header).unwrap();
         context.charge_all(messages).unwrap();
@@ -558,9 +574,8 @@ impl Play {
 
     /// What an event asks, and of whom, where it makes sense at all.
     pub fn act(&mut self, event: &Event) -> Option<(usize, Body)> {
-        let Event {
-            a, b, amount, kind, ..
-        } = *event;
+        let Event { a, b, kind, .. } = *event;
+        let amount = self.amount(event);
         let providers = self.providers();
         let provider = match providers.len() {
             0 => None,
@@ -614,18 +629,16 @@ impl Play {
                 if providers.len() >= 4 {
                     return None;
                 }
-                let mut offer = offer();
-                offer.price = Amount(offer.price.0 / u128::from(1 + b % 3));
+                let offer = self.offer(1, 1 + b % 3);
                 let body = Body::RegisterProvider {
                     worker: address(a as usize % ACCOUNTS),
                     offer,
-                    collateral: Amount(amount.0.saturating_add(Amount::hold(20).0)),
+                    collateral: Amount(amount.0.saturating_add(self.unit * 20)),
                 };
                 (Some(client), body)
             }
             Kind::Update => {
-                let mut offer = offer();
-                offer.price = Amount(offer.price.0 * u128::from(b % 4));
+                let offer = self.offer(b % 4, 1);
                 let worker = if b % 3 == 0 {
                     address(client)
                 } else {
@@ -784,6 +797,12 @@ impl Play {
         Some((who, body))
     }
 
+    /// The event's amount, which is in HOLD, in units; the largest stay what they are.
+    fn amount(&self, event: &Event) -> Amount {
+        let scaled = event.amount.0.checked_mul(self.unit);
+        Amount(scaled.map_or(event.amount.0, |amount| amount / Amount::hold(1).0))
+    }
+
     /// All that can be taken back, one grain more, or so much.
     fn withdrawn(&self, provider: &Provider, amount: Amount, b: u64) -> Amount {
         let least = self.parameters().economy.minimum_collateral;
@@ -816,13 +835,14 @@ impl Play {
     }
 
     fn proposal(&self, owner: usize, event: &Event, providers: &[Provider]) -> DealSetProposal {
-        let Event { a, b, amount, .. } = *event;
+        let Event { a, b, .. } = *event;
+        let amount = self.amount(event);
         let n = 1 + (a % 3) as u8;
         let length = ByteCount(if a % 2 == 0 { 200 } else { 20_000 });
         let count = providers.len().max(1) as u64;
         let price = match b % 8 {
             7 => amount,
-            few => Amount(Amount::hold(1).0 * u128::from(1 + few % 4)),
+            few => Amount(self.unit * u128::from(1 + few % 4)),
         };
         let terms = |shard: u64| ShardTerms {
             provider: ProviderId((a + shard) % count),
@@ -855,7 +875,7 @@ impl Play {
             },
             terms: (0..n.into()).map(terms).collect(),
             repair_threshold: 1,
-            repair_budget: Amount(amount.0 % 1_000_000_000),
+            repair_budget: Amount(amount.0 % self.unit),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::beacon::{self, BeaconSecret};
 use crate::block::{Block, Header, Outcome, OutcomeResult, Validator};
 use crate::build::Turn;
 use crate::genesis::{Balance, Genesis};
+use crate::governance::Governance;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::message::{
@@ -19,6 +20,7 @@ use crate::receipt::{Receipt, SignedReceipt, Tier};
 use crate::refusal::Stop;
 use crate::rules::{Rules, genesis_writes};
 use crate::schedule;
+use crate::stake::Staking;
 use crate::state::{Account, Deal, DealStatus, Provider, Sector};
 use crate::units::{
     Address, Amount, BeaconKey, BeaconSignature, ByteCount, DealId, Height, NodeKey, PackId,
@@ -32,8 +34,11 @@ use holdfast_proofs::piece::{PieceRoots, PieceShape};
 use holdfast_proofs::sector::{Group, Lane, SectorClass};
 use holdfast_proofs::tree::root_of;
 use holdfast_proofs::verify::Verifier;
+use std::collections::BTreeMap;
 
 pub const ACCOUNTS: usize = 6;
+/// The keys of the validators of [`World::with_staking`].
+pub const VALIDATORS: [usize; 4] = [99, 98, 97, 96];
 pub const CLASS: SectorClass = SectorClass::Mib8;
 
 /// How to spoil a body, and what the refusal must say.
@@ -43,7 +48,8 @@ pub struct World {
     pub rules: Rules,
     pub view: MemoryView,
     pub genesis: Genesis,
-    beacon: BeaconSecret,
+    /// Whose block the next is.
+    pub builder: usize,
 }
 
 pub fn key(index: usize) -> SigningKey {
@@ -52,6 +58,10 @@ pub fn key(index: usize) -> SigningKey {
 
 pub fn address(index: usize) -> Address {
     Address(key(index).verifying_key().to_bytes())
+}
+
+pub fn beacon_of(index: usize) -> BeaconSecret {
+    BeaconSecret::from_seed(&[index as u8; 32])
 }
 
 pub fn node(text: &str) -> Node {
@@ -105,11 +115,38 @@ pub fn shard_bytes(index: u8) -> Vec<u8> {
 
 impl World {
     pub fn new() -> Self {
-        Self::under(Parameters::dev())
+        Self::under(Parameters::dev(), &[(99, 1)])
     }
 
-    pub fn under(parameters: Parameters) -> Self {
-        let beacon = BeaconSecret::from_seed(&[9; 32]);
+    /// With four validators of 1,000 HOLD each, chosen by stake.
+    pub fn with_staking() -> Self {
+        let parameters = Parameters {
+            staking: Some(Staking::dev()),
+            governance: Some(Governance::dev(&Parameters::dev().economy)),
+            ..Parameters::dev()
+        };
+        Self::under(parameters, &VALIDATORS.map(|index| (index, 1_000)))
+    }
+
+    /// Validators by the index of their key, with their power; the first builds.
+    pub fn under(parameters: Parameters, validators: &[(usize, u64)]) -> Self {
+        Self::endowed(parameters, validators, Amount::hold(1_000))
+    }
+
+    /// Where every account begins with so much.
+    pub fn endowed(parameters: Parameters, validators: &[(usize, u64)], each: Amount) -> Self {
+        let validators: Vec<Validator> = validators
+            .iter()
+            .map(|(index, power)| {
+                let beacon = beacon_of(*index);
+                Validator {
+                    key: address(*index),
+                    beacon: beacon.public(),
+                    possession: beacon.possession(),
+                    power: *power,
+                }
+            })
+            .collect();
         let genesis = Genesis {
             name: "test".into(),
             time: 0,
@@ -118,15 +155,10 @@ impl World {
             balances: (0..ACCOUNTS)
                 .map(|index| Balance {
                     account: address(index),
-                    amount: Amount::hold(1_000),
+                    amount: each,
                 })
                 .collect(),
-            validators: vec![Validator {
-                key: address(99),
-                beacon: beacon.public(),
-                possession: beacon.possession(),
-                power: 1,
-            }],
+            validators,
         };
         let rules = Rules {
             network: genesis.network().unwrap(),
@@ -139,7 +171,7 @@ impl World {
             rules,
             view,
             genesis,
-            beacon,
+            builder: 99,
         }
     }
 
@@ -159,7 +191,7 @@ impl World {
     pub fn turn(&self) -> Turn {
         Turn {
             builder: address(99),
-            beacon: self.beacon.clone(),
+            beacon: beacon_of(99),
             time: 0,
             state_root: TreeRoot([0; 32]),
         }
@@ -191,7 +223,7 @@ impl World {
             transactions_root: TreeRoot([0; 32]),
             receipts_root: chain.receipts_root,
             time: 0,
-            builder: address(99),
+            builder: address(self.builder),
             beacon,
             next_validators: TreeRoot([0; 32]),
         }
@@ -199,12 +231,13 @@ impl World {
 
     /// One block with these messages, checked afterwards.
     pub fn block(&mut self, bodies: Vec<(usize, Body)>) -> Vec<Outcome> {
-        let mut nonces: Vec<u64> = (0..ACCOUNTS).map(|i| self.account(i).nonce).collect();
+        let mut nonces: BTreeMap<usize, u64> = BTreeMap::new();
         let messages = bodies
             .into_iter()
             .map(|(who, body)| {
-                let signed = self.sign(who, nonces[who], body);
-                nonces[who] += 1;
+                let nonce = nonces.entry(who).or_insert_with(|| self.account(who).nonce);
+                let signed = self.sign(who, *nonce, body);
+                *nonce += 1;
                 signed
             })
             .collect();
@@ -232,7 +265,7 @@ impl World {
             OutcomeResult::Refused(why) => assert!(why.contains(reason), "{why} / {reason}"),
             OutcomeResult::Done => panic!("done, but should be refused: {reason}"),
         }
-        let kinds: [&[u8]; 8] = [
+        let kinds: [&[u8]; 10] = [
             keys::PROVIDER,
             keys::SECTOR,
             keys::DEAL,
@@ -241,6 +274,8 @@ impl World {
             keys::PAYER_CHANNEL,
             keys::NAME,
             keys::DUE,
+            keys::DELEGATION,
+            keys::UNBONDING,
         ];
         // The block's end may have had something to do of its own.
         let next = Height(self.height().0);
@@ -316,10 +351,13 @@ impl World {
         let ledger = Ledger::open(&self.view).unwrap();
         let mut context = Context {
             rules: &self.rules,
+            parameters: self.rules.parameters_at(&self.view).unwrap(),
             height: ledger.chain.height,
+            builder: address(self.builder),
             ledger,
             proofs: ProofTally::default(),
             closed: 0,
+            elects: false,
         };
         let value = change(&mut context).unwrap();
         let writes = context.ledger.finish().unwrap();

@@ -1,12 +1,14 @@
 //! For every kind of message a small world in which one of it is right.
 
 use super::super::play::{opening, piece_roots};
-use super::super::world::{World, address, deal_id, group, key, offer, sector_id};
+use super::super::validator::two_ballots;
+use super::super::world::{World, address, beacon_of, deal_id, group, key, offer, sector_id};
 use crate::channel::{SignedVoucher, Voucher};
+use crate::governance::{AmountParameter, ParameterChange};
 use crate::message::{Acceptance, Body, SpacetimeProof};
 use crate::query;
 use crate::schedule;
-use crate::units::{Amount, Height, Periods, ProviderId, SectorNumber};
+use crate::units::{Amount, Height, Periods, ProposalId, ProviderId, SectorNumber, Stake};
 use holdfast_proofs::proof::ProofBytes;
 
 /// What comes of the right message.
@@ -75,6 +77,8 @@ pub fn settings() -> Vec<Setting> {
     all.extend(embeds());
     all.extend(disputes());
     all.extend(channels());
+    all.extend(stake());
+    all.extend(votes());
     all
 }
 
@@ -339,6 +343,84 @@ fn channels() -> Vec<Setting> {
         done(redeemed, 0, Body::RedeemVoucher { voucher })
             .again("above the 5 HOLD that was paid")
             .only(NO_WORKER),
+    ]
+}
+
+/// Account 4's key is a validator's that account 0 owns; account 1 has 50 HOLD with validator 98.
+fn stake() -> Vec<Setting> {
+    let beacon = beacon_of(4);
+    let register = |commission_thousandths| Body::RegisterValidator {
+        owner: address(0),
+        beacon: beacon.public(),
+        possession: beacon.possession(),
+        commission_thousandths,
+    };
+    let update = Body::UpdateValidator {
+        beacon: beacon.public(),
+        possession: beacon.possession(),
+        commission_thousandths: 50,
+    };
+    let registered = || {
+        let mut world = World::with_staking();
+        world.done(4, register(100));
+        world
+    };
+    let delegate = Body::Delegate {
+        validator: address(98),
+        stake: Stake(50),
+    };
+    let delegated = || {
+        let mut world = World::with_staking();
+        world.done(1, delegate.clone());
+        world
+    };
+    let own = Body::Stake {
+        validator: address(4),
+        stake: Stake(200),
+    };
+    let unstake = Body::Unstake {
+        validator: address(98),
+        stake: Stake(20),
+    };
+    let collect = Body::CollectReward {
+        validator: address(98),
+    };
+    let world = World::with_staking();
+    let evidence = two_ballots(&world, 98, 0);
+    let nothing_there = Some("has 0 HOLD at stake");
+    vec![
+        done(World::with_staking(), 4, register(100)).again("exists already"),
+        done(registered(), 4, update).only(Some("there is no validator")),
+        done(registered(), 0, own).only(Some("only the owner of validator")),
+        done(World::with_staking(), 1, delegate.clone()),
+        done(delegated(), 1, unstake).only(nothing_there),
+        done(delegated(), 1, collect).only(nothing_there),
+        done(world, 1, Body::SubmitEquivocation { evidence }).again("a slash of validator"),
+    ]
+}
+
+fn votes() -> Vec<Setting> {
+    let propose = Body::ProposeParameter {
+        change: ParameterChange::Amount {
+            parameter: AmountParameter::MinimumFee,
+            value: Amount(2_000_000),
+        },
+    };
+    let mut open = World::with_staking();
+    let stake = Stake(50);
+    let validator = address(98);
+    open.done(1, Body::Delegate { validator, stake });
+    open.done(2, propose.clone());
+    let vote = Body::Vote {
+        proposal: ProposalId(0),
+        validator,
+        approve: true,
+    };
+    vec![
+        done(World::with_staking(), 1, propose),
+        done(open, 1, vote)
+            .again("exists already")
+            .only(Some("has 0 HOLD at stake")),
     ]
 }
 

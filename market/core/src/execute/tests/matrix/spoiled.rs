@@ -2,18 +2,22 @@
 //! named here cannot be wrong: any account can be paid, any key can work, any root can be committed
 //! to and fails by its proof.
 
-use super::super::world::{address, group, node, offer, sector_id};
+use super::super::world::{address, beacon_of, group, node, offer, sector_id};
 use crate::channel::{ChannelId, SignedVoucher, Voucher};
+use crate::governance::{AmountParameter, Governance, ParameterChange, ShareParameter};
 use crate::message::{
     Acceptance, Body, DealSetProposal, EmbedCommit, GroupLayout, GroupRoot, LaneGroups, PackHeader,
     PieceOpening, PlacedSubtree, PreCommit, ProviderOffer, ReplicaCommit, SectorRoots, ShardTerms,
     SpacetimeProof,
 };
+use crate::parameters::Parameters;
 use crate::quote::MAX_TERM;
 use crate::receipt::{Receipt, SignedReceipt, Tier};
+use crate::stake::MOST_STAKE;
 use crate::units::{
-    Address, Amount, ByteCount, Deadline, DealId, Height, PackId, Period, Periods, ProviderId,
-    SectorId, SectorNumber, ShardIndex, ShardRoot, Signature,
+    Address, Amount, BeaconKey, BeaconSignature, ByteCount, Deadline, DealId, Height, PackId,
+    Period, Periods, ProposalId, ProviderId, SectorId, SectorNumber, ShardIndex, ShardRoot,
+    Signature, Stake,
 };
 use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::sector::SectorClass;
@@ -247,7 +251,161 @@ pub fn spoiled(good: &Body) -> Cases {
             })
             .to_vec(),
         Body::RedeemVoucher { voucher } => vouchers(voucher),
+        Body::RegisterValidator {
+            owner,
+            beacon: _,
+            possession: _,
+            commission_thousandths,
+        } => beacons(
+            *commission_thousandths,
+            1_001,
+            |beacon, possession, share| Body::RegisterValidator {
+                owner: *owner,
+                beacon,
+                possession,
+                commission_thousandths: share,
+            },
+        ),
+        Body::UpdateValidator {
+            beacon: _,
+            possession: _,
+            commission_thousandths,
+        } => beacons(*commission_thousandths, 101, |beacon, possession, share| {
+            Body::UpdateValidator {
+                beacon,
+                possession,
+                commission_thousandths: share,
+            }
+        }),
+        Body::Stake { validator, stake } => {
+            let with = |validator, stake| Body::Stake { validator, stake };
+            stakes(*validator, *stake, "fund it with", with)
+        }
+        Body::Delegate { validator, stake } => {
+            let with = |validator, stake| Body::Delegate { validator, stake };
+            stakes(*validator, *stake, "fund it with", with)
+        }
+        Body::Unstake { validator, stake } => {
+            let with = |validator, stake| Body::Unstake { validator, stake };
+            let more = "has 50 HOLD at stake";
+            let mut cases = stakes(*validator, *stake, more, with);
+            cases.push((with(*validator, Stake(51)), more));
+            cases.push((with(address(97), *stake), "has 0 HOLD at stake"));
+            cases
+        }
+        Body::CollectReward { validator: _ } => {
+            let with = |validator| Body::CollectReward { validator };
+            vec![
+                (with(address(50)), "there is no validator"),
+                (with(Address([255; 32])), "there is no validator"),
+                (with(address(97)), "has 0 HOLD at stake"),
+            ]
+        }
+        Body::SubmitEquivocation { evidence } => super::evidence::spoiled(evidence),
+        Body::ProposeParameter { change } => changes(change),
+        Body::Vote {
+            proposal,
+            validator,
+            approve,
+        } => {
+            let (proposal, validator) = (*proposal, *validator);
+            let with = |proposal, validator| Body::Vote {
+                proposal,
+                validator,
+                approve: *approve,
+            };
+            let mut cases = vec![
+                (with(proposal, address(50)), "there is no validator"),
+                (with(proposal, Address([255; 32])), "there is no validator"),
+                (with(proposal, address(97)), "has 0 HOLD at stake"),
+            ];
+            for id in [1, 1 << 63, u64::MAX] {
+                let body = with(ProposalId(id), validator);
+                cases.push((body, "there is no proposal"));
+            }
+            cases
+        }
     }
+}
+
+fn beacons(
+    share: u64,
+    beyond: u64,
+    with: impl Fn(BeaconKey, BeaconSignature, u64) -> Body,
+) -> Cases {
+    let (one, other) = (beacon_of(4), beacon_of(6));
+    let mut cases = Vec::new();
+    for (key, possession) in [
+        (one.public(), other.possession()),
+        (other.public(), one.possession()),
+        (one.public(), BeaconSignature([0; 96])),
+        (one.public(), BeaconSignature([255; 96])),
+        (BeaconKey([0; 48]), one.possession()),
+        (BeaconKey([255; 48]), one.possession()),
+    ] {
+        cases.push((with(key, possession, share), "the proof of possession"));
+    }
+    for share in [beyond, 1_001, u64::MAX] {
+        let body = with(one.public(), one.possession(), share);
+        cases.push((body, "the commission"));
+    }
+    cases
+}
+
+fn stakes(
+    validator: Address,
+    stake: Stake,
+    beyond: &'static str,
+    with: impl Fn(Address, Stake) -> Body,
+) -> Cases {
+    let mut cases = vec![
+        (with(address(50), stake), "there is no validator"),
+        (with(Address([255; 32]), stake), "there is no validator"),
+        (with(validator, Stake(0)), "the stake is 0"),
+        (with(validator, Stake(1_001)), beyond),
+        // What a validator has is less by what is there already.
+        (with(validator, Stake(MOST_STAKE.0 - 2_000)), beyond),
+    ];
+    for more in [MOST_STAKE.0 + 1, u64::MAX - 1, u64::MAX] {
+        // Nobody takes out so much, and nobody may put it in.
+        let reason = match with(validator, stake) {
+            Body::Unstake { .. } => beyond,
+            _ => "the stake is",
+        };
+        cases.push((with(validator, Stake(more)), reason));
+    }
+    cases
+}
+
+fn changes(good: &ParameterChange) -> Cases {
+    let with = |change| Body::ProposeParameter { change };
+    let bounds = Governance::dev(&Parameters::dev().economy);
+    let beyond = "the number must lie between";
+    let mut cases = Vec::new();
+    for parameter in AmountParameter::ALL {
+        for value in [0, 1 << 80, (1 << 80) + 1, 1 << 100, u128::MAX] {
+            let value = Amount(value);
+            cases.push((with(ParameterChange::Amount { parameter, value }), beyond));
+        }
+    }
+    for parameter in ShareParameter::ALL {
+        for value in [0, 9, 1_001, u64::MAX] {
+            cases.push((with(ParameterChange::Share { parameter, value }), beyond));
+        }
+    }
+    let parameter = AmountParameter::CollateralPerGib;
+    let value = bounds.least.collateral_per_gib;
+    // Within its bounds, but below the fees that it has to cover.
+    let uncovered = ParameterChange::Amount { parameter, value };
+    cases.push((with(uncovered), "a sector's collateral covers every fee"));
+    let ParameterChange::Amount {
+        parameter: _,
+        value: _,
+    } = good
+    else {
+        panic!("the table's change is of an amount");
+    };
+    cases
 }
 
 fn name(label: &str, version: u64, root: &[u8]) -> Cases {

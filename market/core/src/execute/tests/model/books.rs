@@ -184,14 +184,11 @@ pub fn per_gib(rate: u128, bytes: u64) -> u128 {
 }
 
 impl Model {
-    pub fn new(play: &Play) -> Self {
+    pub fn new(play: &Play, unit: u128) -> Self {
         let accounts: BTreeMap<Address, Account> = (0..ACCOUNTS)
             .map(|index| {
-                let account = Account {
-                    balance: 1_000_000_000_000,
-                    nonce: 0,
-                };
-                (address(index), account)
+                let balance = unit * 1_000;
+                (address(index), Account { balance, nonce: 0 })
             })
             .collect();
         let minted = accounts.values().map(|account| account.balance).sum();
@@ -379,6 +376,16 @@ impl Model {
                 Some(())
             }
             Body::RedeemVoucher { voucher } => self.redeem(sender, voucher),
+            // Networks whose validators and numbers are those of their genesis.
+            Body::RegisterValidator { .. }
+            | Body::UpdateValidator { .. }
+            | Body::Stake { .. }
+            | Body::Delegate { .. }
+            | Body::Unstake { .. }
+            | Body::CollectReward { .. }
+            | Body::SubmitEquivocation { .. }
+            | Body::ProposeParameter { .. }
+            | Body::Vote { .. } => None,
         }
     }
 

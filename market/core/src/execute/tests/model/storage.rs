@@ -52,7 +52,7 @@ impl Model {
             there.map(|sector| sector.bytes).sum()
         };
         let opens = |deadline: u64| {
-            (0..)
+            (self.period()..)
                 .map(|period| self.window(period, deadline).0)
                 .find(|open| *open > self.height)
                 .unwrap()
@@ -433,7 +433,9 @@ impl Model {
         if self.pool.0 < now {
             self.pool = (now, 0);
         }
-        let pool = economy.reward_per_period.0 >> (now / economy.reward_halving.0);
+        let halvings = u32::try_from(now / economy.reward_halving.0).unwrap_or(u32::MAX);
+        let first = economy.reward_per_period.0;
+        let pool = first.checked_shr(halvings).unwrap_or(0);
         let base = (pool * size / capacity)
             .min(economy.reward_cap_per_gib.0 * size / GIB)
             .min(pool - self.pool.1);
