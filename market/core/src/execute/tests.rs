@@ -14,6 +14,7 @@ mod deadline;
 mod deal;
 mod economy;
 mod embed;
+mod forged;
 mod governance;
 mod matrix;
 mod model;
