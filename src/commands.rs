@@ -11,6 +11,7 @@ pub mod node;
 pub mod params;
 pub mod put;
 pub mod renew;
+pub mod stake;
 pub mod status;
 pub mod testnet;
 pub mod wallet;

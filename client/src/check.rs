@@ -246,8 +246,11 @@ pub async fn check(
 }
 
 /// What one demand takes as a deposit.
-pub fn deposit(session: &Session) -> Amount {
-    session.parameters().economy.opening_deposit
+///
+/// # Errors
+/// A ledger that does not answer.
+pub async fn deposit(session: &Session) -> Result<Amount, LedgerError> {
+    Ok(session.economy().await?.opening_deposit)
 }
 
 /// Demands one opening of each shard whose provider opened nothing and of which this wallet demands

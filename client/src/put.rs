@@ -315,7 +315,7 @@ async fn quote(
             escrow = Amount(escrow.0.saturating_add(cost.0));
         }
     }
-    let economy = &session.parameters().economy;
+    let economy = &session.economy().await?;
     let shards = usize::from(terms.total_shards).saturating_mul(PROPOSAL_SHARD_BYTES);
     let proposal = fee_of_size(economy, PROPOSAL_BYTES.saturating_add(shards));
     let packs = u128::try_from(plan.packs.len()).unwrap_or(u128::MAX);

@@ -73,7 +73,7 @@ pub async fn renew(
         plans.push(steps(session, object, &mut providers, term).await?);
     }
     let paid = || plans.iter().flatten().flatten().filter(|step| step.pays());
-    let fee = fee_of_size(&session.parameters().economy, MESSAGE_BYTES);
+    let fee = fee_of_size(&session.economy().await?, MESSAGE_BYTES);
     let account = session.ledger().account(session.address()).await?;
     let quote = Quote {
         escrow: sum(paid().map(|step| step.at_most)),

@@ -2,9 +2,9 @@
 
 use crate::error::ClientError;
 use crate::wallet::Wallet;
-use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::parameters::{Economy, Parameters};
 use holdfast_market_core::units::{Address, Amount, NetworkId};
-use holdfast_wire::ledger::{LedgerClient, Sender};
+use holdfast_wire::ledger::{LedgerClient, LedgerError, Sender};
 use holdfast_wire::network::NetworkFolder;
 use holdfast_wire::quic::Peers;
 use holdfast_wire::transfer::Purse;
@@ -94,6 +94,14 @@ impl Session {
     /// The rules' numbers.
     pub fn parameters(&self) -> &Parameters {
         &self.network.genesis().parameters
+    }
+
+    /// What things cost and pay now.
+    ///
+    /// # Errors
+    /// A ledger that does not answer, or states what no vote can have made.
+    pub async fn economy(&self) -> Result<Economy, LedgerError> {
+        self.ledger.economy(self.parameters()).await
     }
 
     /// The ledger.

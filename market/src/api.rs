@@ -4,6 +4,7 @@
 mod answer;
 mod messages;
 mod objects;
+mod stake;
 #[cfg(test)]
 mod tests;
 
@@ -102,6 +103,11 @@ pub fn router(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver
         .route("/v1/channels", get(objects::channels))
         .route("/v1/channels/{provider}/{payer}", get(objects::channel))
         .route("/v1/names/{owner}/{label}", get(objects::name))
+        .route("/v1/economy", get(stake::economy))
+        .route("/v1/validators", get(stake::validators))
+        .route("/v1/validators/{key}", get(stake::validator))
+        .route("/v1/stakes/{address}", get(stake::stakes))
+        .route("/v1/proposals", get(stake::proposals))
         .route("/v1/supply", get(objects::supply))
         .route("/v1/proofs/{key}", get(objects::proof))
         .merge(explorer::routes())

@@ -38,6 +38,11 @@ pub enum RunError {
     /// What is no other market's API.
     #[error(transparent)]
     Forward(#[from] holdfast_wire::ledger::LedgerError),
+    /// One signer for a network whose validators may become others.
+    #[error(
+        "stake chooses this network's validators, and one signer alone cannot follow it; run it with `--ordering bft`"
+    )]
+    Staked,
     /// One signer for a network of several.
     #[error(
         "this network has {validators} validators, and one signer alone cannot order its blocks; run it with `--ordering bft`"
@@ -101,6 +106,9 @@ impl Engine {
         let validators = config.genesis.validators.len();
         match &config.ordering {
             OrderedBy::Embedded if validators > 1 => Err(RunError::Several { validators }),
+            OrderedBy::Embedded if config.genesis.parameters.staking.is_some() => {
+                Err(RunError::Staked)
+            }
             OrderedBy::Embedded => {
                 let keys = ValidatorKeys::load(&config.data)?;
                 Ok(Self::Embedded(Embedded::new(keys)))

@@ -13,6 +13,7 @@ use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::query;
 use holdfast_market_core::quote;
+use holdfast_market_core::stake::Staking;
 use holdfast_market_core::units::{Address, Amount, Height};
 use holdfast_proofs::keys::VerifyingKeys;
 use rand_core::SeedableRng;
@@ -80,6 +81,25 @@ impl Network {
         networks
             .map(|folder| Self::with(name, Folder::Own(folder), all.clone()))
             .collect()
+    }
+
+    /// The same, chosen by stake: each has 1,000 HOLD at stake and 10 for its messages.
+    pub fn of_stake(name: &str, validators: u8) -> Vec<Self> {
+        let mut networks = Self::of_several(name, validators);
+        let first = &mut networks[0];
+        first.genesis.parameters.staking = Some(Staking::dev());
+        for validator in &mut first.genesis.validators {
+            validator.power = 1_000;
+            first.genesis.balances.push(Balance {
+                account: validator.key,
+                amount: Amount::hold(10),
+            });
+        }
+        let genesis = first.genesis.clone();
+        for network in &mut networks {
+            network.genesis = genesis.clone();
+        }
+        networks
     }
 
     fn with(name: &str, folder: Folder, validators: Vec<Validator>) -> Self {
@@ -164,12 +184,16 @@ pub fn transfer(
     to: Address,
     amount: Amount,
 ) -> SignedMessage {
+    message(genesis, from, nonce, Body::Transfer { to, amount })
+}
+
+pub fn message(genesis: &Genesis, from: &SigningKey, nonce: u64, body: Body) -> SignedMessage {
     let mut message = Message {
         sender: address(from),
         nonce,
         fee: Amount::ZERO,
         expiry: Height(1_000_000),
-        body: Body::Transfer { to, amount },
+        body,
     };
     message.fee = quote::fee(&genesis.parameters.economy, &message).unwrap();
     SignedMessage::new(genesis.network().unwrap(), from, message).unwrap()

@@ -176,6 +176,16 @@ impl ValidatorKeys {
         &self.network
     }
 
+    /// The same validator as seen from another place of the network.
+    #[cfg(test)]
+    pub fn twin(self) -> Self {
+        let network = blake3::derive_key(NETWORK_KEY, self.network.as_slice());
+        Self {
+            network: Zeroizing::new(network),
+            ..self
+        }
+    }
+
     /// Its address.
     pub fn address(&self) -> Address {
         Address(self.consensus.verifying_key().to_bytes())

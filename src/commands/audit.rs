@@ -90,7 +90,7 @@ fn report(held: &Audit) -> String {
         "Everything holds, from the genesis to block {}.\n\
          {} messages done, {} refused; every signature, root and certificate checked in {:.1} s.\n\
          {proofs}\n\
-         Tokens: {} minted = {} in accounts + {} in collateral + {} in escrow + {} burnt.\n\
+         Tokens: {} minted = {} in accounts + {} in collateral + {} in escrow + {} at stake + {} burnt.\n\
          State root {}: the ledger says the same.",
         held.height,
         held.done,
@@ -100,6 +100,7 @@ fn report(held: &Audit) -> String {
         supply.balances,
         supply.collateral,
         supply.escrow,
+        supply.stake,
         supply.burnt,
         held.state_root,
     );

@@ -41,6 +41,7 @@ fn samples(text: &str) -> Result<usize, String> {
 pub async fn run(args: CheckArgs, output: &Output) -> Result<(), CommandError> {
     let session = args.place.open()?;
     let checked = look(&session, &args, output).await;
+    let each = deposit(&session).await;
     session.close().await;
     let checked = checked.map_err(told)?;
     output.result(&checked, describe)?;
@@ -53,7 +54,7 @@ pub async fn run(args: CheckArgs, output: &Output) -> Result<(), CommandError> {
         format!(
             "`holdfast check {} --demand` makes providers open on the ledger, for a deposit of {} each",
             args.name,
-            deposit(&session)
+            each.map_err(|error| told(error.into()))?
         )
     } else {
         format!(
@@ -80,7 +81,7 @@ async fn look(
         output.line(format!(
             "demanding {}, for a deposit of {} each",
             count(unopened as u64, "opening"),
-            deposit(session)
+            deposit(session).await?
         ));
         demand(session, &mut checked, &meter).await;
     }

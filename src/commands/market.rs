@@ -101,7 +101,8 @@ async fn serve(
     ordering: OrderingArgs,
 ) -> Result<(), CommandError> {
     let folder = NetworkFolder::open(&network)?;
-    let several = folder.genesis().validators.len() > 1;
+    let genesis = folder.genesis();
+    let several = genesis.validators.len() > 1 || genesis.parameters.staking.is_some();
     let ordered_by = match ordering.ordering {
         Some(OrderingName::Embedded) => OrderedBy::Embedded,
         None if !several => OrderedBy::Embedded,

@@ -137,6 +137,11 @@ impl Outbox {
         }
         let sender = Address(key.verifying_key().to_bytes());
         let account = self.ledger.account(sender).await.map_err(ledger)?;
+        let economy = self
+            .ledger
+            .economy(&self.parameters)
+            .await
+            .map_err(ledger)?;
         let mut message = Message {
             sender,
             nonce: account.next_nonce,
@@ -147,7 +152,7 @@ impl Outbox {
         let unencodable = |error: holdfast_market_core::message::Unencodable| {
             NodeError::State(format!("the message for {purpose}: {error}"))
         };
-        message.fee = quote::fee(&self.parameters.economy, &message).map_err(unencodable)?;
+        message.fee = quote::fee(&economy, &message).map_err(unencodable)?;
         let signed = SignedMessage::new(self.network, key, message).map_err(unencodable)?;
         let entry = OutboxEntry {
             id: signed.id().map_err(unencodable)?,

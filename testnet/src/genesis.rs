@@ -4,7 +4,9 @@ use crate::error::TestnetError;
 use crate::parameters::NetworkParameters;
 use holdfast_market_core::block::Validator;
 use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::governance::Governance;
 use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::stake::Staking;
 use holdfast_market_core::units::{Address, Amount, Blocks};
 use holdfast_proofs::sector::SectorClass;
 use serde_json::Value;
@@ -14,6 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const WALLET: Amount = Amount::hold(1_000);
 /// What each provider's owner has at first: its collateral, its deposits and its fees.
 const OWNER: Amount = Amount::hold(500);
+/// What each validator has at first, for messages of its own.
+const VALIDATOR: Amount = Amount::hold(10);
+/// What each of several validators has at stake, in HOLD.
+const STAKE: u64 = 1_000;
 /// The name that the network's genesis carries.
 const NAME: &str = "testnet";
 
@@ -51,13 +57,26 @@ pub(crate) fn make(
             amount: OWNER,
         });
     }
-    let validators = validators
+    let mut validators = validators
         .iter()
         .map(|printed| {
             serde_json::from_value(printed.clone())
                 .map_err(|error| unexpected("market init", &error.to_string()))
         })
         .collect::<Result<Vec<Validator>, _>>()?;
+    let mut rules = rules.clone();
+    if validators.len() > 1 {
+        // Who orders is chosen by stake, and each can show what another signed twice.
+        rules.staking = Some(Staking::dev());
+        rules.governance = Some(Governance::dev(&rules.economy));
+        for validator in &mut validators {
+            validator.power = STAKE;
+            balances.push(Balance {
+                account: validator.key,
+                amount: VALIDATOR,
+            });
+        }
+    }
     // A clock before 1970 gives 0; the time is informative.
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -67,7 +86,7 @@ pub(crate) fn make(
     Ok(Genesis {
         name: NAME.into(),
         time,
-        parameters: rules.clone(),
+        parameters: rules,
         verifying_keys: parameters.digest,
         balances,
         validators,

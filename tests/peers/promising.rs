@@ -295,7 +295,7 @@ async fn one_that_opens_nothing_is_named_and_silence_on_the_ledger_is_fined() {
     else {
         panic!("{found:?}");
     };
-    assert_eq!(taken, deposit(&session));
+    assert_eq!(taken, deposit(&session).await.unwrap());
     let after = session.ledger().account(session.address()).await.unwrap();
     assert!(before.balance.0 - after.balance.0 >= taken.0);
     // While it is open another check says so, and demands and pays nothing more.

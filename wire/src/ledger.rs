@@ -9,13 +9,16 @@ pub mod types;
 pub use sender::{SendError, Sender};
 pub use types::{
     AccountView, ApiError, BeaconView, DEAL_SET_PAGE, LIST_PAGE, LedgerStatus, MessageStatus,
-    ProvenState, ProviderDeal, Submitted,
+    ProvenState, ProviderDeal, StakeView, StakesView, Submitted, UnbondingView,
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
 use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::governance::Proposal;
 use holdfast_market_core::message::{SignedMessage, Undecodable, Unencodable, decode, encode};
+use holdfast_market_core::parameters::{Economy, Parameters};
+use holdfast_market_core::stake::ValidatorRecord;
 use holdfast_market_core::state::{DealSet, Name, Provider, Sector, Supply};
 use holdfast_market_core::units::{
     Address, Beacon, Height, MessageId, PackId, ProviderId, SectorId,
@@ -344,6 +347,59 @@ impl LedgerClient {
             .extend(["v1", "names", &owner.to_string(), label]);
         let bytes = self.answer(self.http.get(url)).await?;
         self.parse(&bytes)
+    }
+
+    /// What things cost and pay now, on a network of that genesis. Where votes move nothing, nothing
+    /// is asked.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`], and numbers that no vote can have made.
+    pub async fn economy(&self, genesis: &Parameters) -> Result<Economy, LedgerError> {
+        if genesis.governance.is_none() {
+            return Ok(genesis.economy.clone());
+        }
+        let economy = self.json("/v1/economy").await?;
+        if !genesis.allows(&economy) {
+            return Err(self.malformed(
+                "it states prices beyond the bounds that this network's genesis has for votes"
+                    .into(),
+            ));
+        }
+        Ok(economy)
+    }
+
+    /// Every validator that ever registered.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn validators(&self) -> Result<Vec<ValidatorRecord>, LedgerError> {
+        let key = |one: &ValidatorRecord| one.key.to_string();
+        self.pages("/v1/validators", LIST_PAGE, key).await
+    }
+
+    /// One validator.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn validator(&self, key: Address) -> Result<ValidatorRecord, LedgerError> {
+        self.json(&format!("/v1/validators/{key}")).await
+    }
+
+    /// What an account has at stake.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn stakes(&self, by: Address) -> Result<StakesView, LedgerError> {
+        self.json(&format!("/v1/stakes/{by}")).await
+    }
+
+    /// Every proposal to change a number.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn proposals(&self) -> Result<Vec<Proposal>, LedgerError> {
+        let number = |one: &Proposal| one.id.to_string();
+        self.pages("/v1/proposals", LIST_PAGE, number).await
     }
 
     /// The token's books.

@@ -41,8 +41,11 @@ async fn send(session: &Session, body: Body) -> Result<Executed, Done> {
 }
 
 /// The finder's share of what the provider has locked for the deal.
-fn reward(session: &Session, penalty: Amount) -> Amount {
-    finder_share(&session.parameters().economy, penalty).unwrap_or_default()
+async fn reward(session: &Session, penalty: Amount) -> Amount {
+    let economy = session.economy().await;
+    economy.map_or(Amount::ZERO, |economy| {
+        finder_share(&economy, penalty).unwrap_or_default()
+    })
 }
 
 pub(super) async fn show_fraud(session: &Session, case: &Case<'_>, opening: PieceOpening) -> Done {
@@ -53,7 +56,7 @@ pub(super) async fn show_fraud(session: &Session, case: &Case<'_>, opening: Piec
     match send(session, body).await {
         Ok(executed) => Done::FraudShown {
             height: executed.height,
-            reward: reward(session, case.deal.locked),
+            reward: reward(session, case.deal.locked).await,
             refund: case.deal.escrow,
         },
         Err(done) => done,
@@ -79,7 +82,7 @@ pub(super) async fn claim(
         match send(session, Body::ClaimBrokenPromise { receipt }).await {
             Ok(executed) => Done::PromiseClaimed {
                 height: executed.height,
-                reward: reward(session, penalty),
+                reward: reward(session, penalty).await,
             },
             Err(done) => done,
         },
@@ -94,7 +97,7 @@ async fn penalty(session: &Session, case: &Case<'_>) -> Result<Amount, LedgerErr
     }
     let provider = session.ledger().provider(case.deal.provider).await?;
     let free = free_collateral(&provider).unwrap_or_default();
-    let economy = &session.parameters().economy;
+    let economy = &session.economy().await?;
     Ok(deal_collateral(economy, case.length()).map_or(free, |full| full.min(free)))
 }
 
@@ -108,7 +111,7 @@ pub(super) async fn demand(session: &Session, deal: DealId, quad: u64) -> Done {
     match send(session, Body::DemandOpening { deal, quad }).await {
         Ok(executed) => Done::OpeningDemanded {
             quad,
-            deposit: super::deposit(session),
+            deposit: super::deposit(session).await.unwrap_or_default(),
             // Behind others' demands it may be a little later.
             due: schedule::opening_due(session.parameters(), executed.height, None),
         },

@@ -87,6 +87,25 @@ impl AmountParameter {
         Self::MinimumPrice,
     ];
 
+    /// The field of [`Economy`] that it is.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinimumFee => "minimum_fee",
+            Self::FeePerKib => "fee_per_kib",
+            Self::CollateralPerGib => "collateral_per_gib",
+            Self::DealCollateralPerGib => "deal_collateral_per_gib",
+            Self::MinimumCollateral => "minimum_collateral",
+            Self::SealDeposit => "seal_deposit",
+            Self::EmbedDeposit => "embed_deposit",
+            Self::OpeningDeposit => "opening_deposit",
+            Self::FaultFeePerGib => "fault_fee_per_gib",
+            Self::MissedFeePerGib => "missed_fee_per_gib",
+            Self::RewardPerPeriod => "reward_per_period",
+            Self::RewardCapPerGib => "reward_cap_per_gib",
+            Self::MinimumPrice => "minimum_price",
+        }
+    }
+
     fn of(self, economy: &mut Economy) -> &mut Amount {
         match self {
             Self::MinimumFee => &mut economy.minimum_fee,
@@ -113,6 +132,15 @@ impl ShareParameter {
         Self::DealWeightTenths,
         Self::BurnThousandths,
     ];
+
+    /// The field of [`Economy`] that it is.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FinderThousandths => "finder_thousandths",
+            Self::DealWeightTenths => "deal_weight_tenths",
+            Self::BurnThousandths => "burn_thousandths",
+        }
+    }
 
     fn of(self, economy: &mut Economy) -> &mut u64 {
         match self {
@@ -249,6 +277,8 @@ pub struct Proposal {
     pub approving: Stake,
     /// Stake that is against it.
     pub rejecting: Stake,
+    /// All that was at stake, at the most, whenever it was voted on.
+    pub staked: Stake,
     /// Where it stands.
     pub status: ProposalStatus,
 }

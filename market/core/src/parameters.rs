@@ -253,10 +253,10 @@ impl Parameters {
                 "no amount is above 2^80 grains, so that no product leaves the numbers",
             ),
             (
-                self.governance
-                    .as_ref()
-                    .is_none_or(|governance| governance.deposit <= Self::MAX_AMOUNT),
-                "no deposit is above 2^80 grains",
+                self.governance.as_ref().is_none_or(|governance| {
+                    (Amount(1)..=Self::MAX_AMOUNT).contains(&governance.deposit)
+                }),
+                "a proposal has a deposit, and none above 2^80 grains",
             ),
             (
                 self.governance
@@ -280,6 +280,20 @@ impl Parameters {
         match rules.find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(rule.into()),
             None => Ok(()),
+        }
+    }
+
+    /// Whether votes can have made the numbers these: a ledger that says others says nothing true.
+    pub fn allows(&self, economy: &Economy) -> bool {
+        match &self.governance {
+            None => *economy == self.economy,
+            Some(governance) => {
+                let moved = Parameters {
+                    economy: economy.clone(),
+                    ..self.clone()
+                };
+                governance.holds(economy) && moved.check().is_ok()
+            }
         }
     }
 

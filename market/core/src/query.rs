@@ -257,38 +257,41 @@ pub fn validator_records(
     list(view, "validator", keys::VALIDATOR, after, limit)
 }
 
-/// What an account has at stake, by validator.
+/// What an account has at stake, by validator, with at most `limit` of them.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn delegations_of(
     view: &impl ReadView,
     by: &Address,
+    limit: usize,
 ) -> Result<Vec<(Address, Delegation)>, ViewError> {
     let mut found = Vec::new();
     each(view, &keys::delegations_of(by), None, |key, bytes| {
         if let Some(validator) = keys::validator_at_end(key) {
             found.push((validator, object("delegation", bytes)?));
         }
-        Ok(true)
+        Ok(found.len() < limit)
     })?;
     Ok(found)
 }
 
-/// What of an account's stake is on its way out: from which validator, free at which height.
+/// What of an account's stake is on its way out: from which validator, free at which height; at most
+/// `limit`.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn unbondings_of(
     view: &impl ReadView,
     by: &Address,
+    limit: usize,
 ) -> Result<Vec<(Address, Height, Unbonding)>, ViewError> {
     let mut found = Vec::new();
     each(view, &keys::unbondings_of(by), None, |key, bytes| {
         if let Some((validator, due)) = keys::unbonding_at_end(key) {
             found.push((validator, due, object("unbonding stake", bytes)?));
         }
-        Ok(true)
+        Ok(found.len() < limit)
     })?;
     Ok(found)
 }

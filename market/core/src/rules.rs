@@ -8,7 +8,7 @@ use crate::keys;
 use crate::ledger::bytes_of;
 use crate::message::Unencodable;
 use crate::parameters::Parameters;
-use crate::stake::{Delegation, ValidatorRecord, ValidatorStatus};
+use crate::stake::{Delegation, MOST_STAKE, Orders, ValidatorRecord, ValidatorStatus};
 use crate::state::{Account, Chain, Supply, ValidatorSets};
 use crate::units::{
     Address, Amount, BlockId, ByteCount, Height, NetworkId, Period, ProposalId, ProviderId, Stake,
@@ -161,10 +161,15 @@ pub fn genesis_writes(genesis: &Genesis) -> Result<Writes, GenesisError> {
     writes.insert(keys::CHAIN.to_vec(), Some(bytes_of(&chain)?));
     let mut validators = genesis.validators.clone();
     if let Some(staking) = &genesis.parameters.staking {
-        // As an election would have it: the most stake first.
-        validators.sort_by_key(|one| keys::rank(Stake(one.power), &one.key));
+        // As an election would have it.
+        validators.sort_by_key(|one| one.key);
         for validator in &validators {
             let record = staked_at_genesis(validator);
+            if record.stake > MOST_STAKE {
+                return Err(GenesisError::Validators(format!(
+                    "none has more than {MOST_STAKE} HOLD at stake"
+                )));
+            }
             if !record.stands(staking) {
                 return Err(GenesisError::Validators(format!(
                     "each has at least {} HOLD at stake",
@@ -212,6 +217,10 @@ fn staked_at_genesis(validator: &Validator) -> ValidatorRecord {
         owed: Amount::ZERO,
         missed: 0,
         built: 0,
+        orders: Some(Orders {
+            from: Height(1),
+            to: None,
+        }),
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// At stake with one validator, at most: the power of all together stays within its bounds.
 pub const MOST_STAKE: Stake = Stake(MOST_POWER / MOST_VALIDATORS as u64);
-/// A stake leaves and joins the validators' sets so many blocks after the message that moves it: the
-/// next block's set is fixed, and the one after it is named by the next header.
+/// A stake counts, or counts no more, from so many blocks after the message that moves it: the next
+/// block's set is fixed then.
 pub const SET_DELAY: Blocks = Blocks(2);
 /// All of a share in thousandths.
 pub const THOUSAND: u64 = 1000;
@@ -53,7 +53,7 @@ impl Staking {
     }
 
     /// The rules that these numbers must meet, each with its sentence.
-    pub(crate) fn rules(&self, beacon_delay: Blocks) -> [(bool, &'static str); 6] {
+    pub(crate) fn rules(&self, beacon_delay: Blocks) -> [(bool, &'static str); 7] {
         let spans = [self.activation_delay, self.unbonding];
         [
             (
@@ -71,6 +71,10 @@ impl Staking {
             (
                 self.activation_delay > beacon_delay && self.activation_delay > SET_DELAY,
                 "a validator is known for longer than a beacon can be foreseen before it orders",
+            ),
+            (
+                self.unbonding > SET_DELAY && self.unbonding >= self.activation_delay,
+                "stake stays bound until what was signed with it can be shown",
             ),
             (
                 self.missed_to_rest > 0,
@@ -120,6 +124,17 @@ pub struct ValidatorRecord {
     pub missed: u32,
     /// Blocks that it built.
     pub built: u64,
+    /// The heights that it ordered, or is to order.
+    pub orders: Option<Orders>,
+}
+
+/// The heights from which to which a validator was one of those who order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// The first ever.
+    pub from: Height,
+    /// The last; none while it goes on.
+    pub to: Option<Height>,
 }
 
 /// Where a validator stands.
@@ -164,9 +179,19 @@ impl ValidatorRecord {
         }
     }
 
+    /// Whether it was one of those who order at that height, or between two of its times.
+    pub fn ordered(&self, height: Height) -> bool {
+        self.orders.is_some_and(|orders| {
+            orders.from <= height && orders.to.is_none_or(|last| height <= last)
+        })
+    }
+
     /// Whether it is to be chosen from when validators are elected.
     pub fn stands(&self, staking: &Staking) -> bool {
-        self.status == ValidatorStatus::Ready && self.own >= staking.least_stake && self.stake.0 > 0
+        self.status == ValidatorStatus::Ready
+            && self.own >= staking.least_stake
+            // Whoever owes more than it has at stake withholds turns for nothing.
+            && self.own.amount() > self.owed
     }
 }
 
@@ -195,7 +220,7 @@ impl Unbonding {
     /// answered for.
     pub fn pays(&self, record: &ValidatorRecord) -> Option<Amount> {
         match record.status {
-            ValidatorStatus::Slashed { height, .. } if height <= self.since.after(SET_DELAY) => {
+            ValidatorStatus::Slashed { height, .. } if height < self.since.after(SET_DELAY) => {
                 Some(self.amount.min(record.unit_value().times(self.stake)?))
             }
             _ => Some(self.amount),

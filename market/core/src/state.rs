@@ -140,6 +140,8 @@ pub enum SectorStatus {
     PreCommitted {
         /// When the commitment was included: challenges come from the beacon D blocks later.
         at: Height,
+        /// What of the collateral burns where no proof follows.
+        deposit: Amount,
     },
     /// Proven and earning, from this period on.
     Active {

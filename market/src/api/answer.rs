@@ -185,6 +185,7 @@ from_number!(
     u64 => |number| number,
     holdfast_market_core::units::Height => holdfast_market_core::units::Height,
     holdfast_market_core::units::ProviderId => holdfast_market_core::units::ProviderId,
+    holdfast_market_core::units::ProposalId => holdfast_market_core::units::ProposalId,
     holdfast_market_core::units::SectorNumber => holdfast_market_core::units::SectorNumber,
 );
 

@@ -19,10 +19,10 @@ const LONGEST_LABEL: usize = 64;
 
 #[derive(Deserialize)]
 pub struct Page {
-    after: Option<String>,
+    pub after: Option<String>,
 }
 
-type Paged = Result<Query<Page>, QueryRejection>;
+pub type Paged = Result<Query<Page>, QueryRejection>;
 
 pub async fn account(
     State(shared): State<Shared>,

@@ -2,9 +2,22 @@
 
 use super::show;
 use crate::ledger::Ledger;
+use holdfast_market_core::governance::ParameterChange;
 use holdfast_market_core::message::Body;
 use holdfast_market_core::units::{DealId, SectorId};
 use maud::{Markup, html};
+
+/// A change of a number, in words.
+fn changed(change: &ParameterChange) -> String {
+    match change {
+        ParameterChange::Amount { parameter, value } => {
+            format!("{} be {value}", parameter.name())
+        }
+        ParameterChange::Share { parameter, value } => {
+            format!("{} be {value}", parameter.name())
+        }
+    }
+}
 
 /// What a message asks, in words.
 pub fn describe(ledger: &Ledger, body: &Body) -> Markup {
@@ -38,6 +51,25 @@ pub fn describe(ledger: &Ledger, body: &Body) -> Markup {
             (show::account(ledger, &voucher.voucher.channel.payer)) " owes for reading: "
             (voucher.voucher.amount.to_string()) " so far"
         },
+        Body::RegisterValidator { owner, .. } => {
+            html! { "becomes a validator of " (show::account(ledger, owner)) }
+        }
+        Body::UpdateValidator { .. } => html! { "changes its validator, or is back" },
+        Body::Stake { validator, stake } | Body::Delegate { validator, stake } => html! {
+            "puts " (stake.amount().to_string()) " at stake with validator " (show::account(ledger, validator))
+        },
+        Body::Unstake { validator, stake } => html! {
+            "takes " (stake.amount().to_string()) " of its stake with validator "
+            (show::account(ledger, validator)) " out"
+        },
+        Body::CollectReward { validator } => html! {
+            "collects what its stake with validator " (show::account(ledger, validator)) " has earned"
+        },
+        Body::SubmitEquivocation { .. } => html! { "shows that a validator has signed twice" },
+        Body::ProposeParameter { change } => html! { "proposes that " (changed(change)) },
+        Body::Vote {
+            proposal, approve, ..
+        } => html! { "votes " (if *approve { "for" } else { "against" }) " proposal " (proposal) },
         Body::RegisterProvider { collateral, .. } => {
             html! { "registers a provider with " (collateral.to_string()) }
         }

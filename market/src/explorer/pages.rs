@@ -134,6 +134,7 @@ fn books(supply: &Supply) -> Markup {
             ("In accounts", show::amount(supply.balances)),
             ("In collateral", show::amount(supply.collateral)),
             ("In escrow", show::amount(supply.escrow)),
+            ("At stake", show::amount(supply.stake)),
         ]))
         p.quiet {
             @if supply.balances_out() {

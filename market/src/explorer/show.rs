@@ -203,7 +203,7 @@ pub fn block(height: Height) -> Markup {
 /// A sector's state in words.
 pub fn sector_status(status: &SectorStatus) -> Markup {
     match status {
-        SectorStatus::PreCommitted { at } => {
+        SectorStatus::PreCommitted { at, .. } => {
             html! { "sealed, its proof is due (committed at " (block(*at)) ")" }
         }
         SectorStatus::Active { from } => {

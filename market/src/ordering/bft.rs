@@ -2,6 +2,7 @@
 //! thirds of their power sign it. The engine brings votes, timers and network; blocks, keys and
 //! everything that is on disk but its own log are ours.
 
+mod accuse;
 pub mod candidates;
 pub mod codec;
 mod config;

@@ -18,13 +18,10 @@ impl Pipeline {
     /// they should be.
     pub(crate) async fn keep_account(&mut self, view: &View) -> Result<(), NodeError> {
         let worker = Address(self.shared.worker.verifying_key().to_bytes());
-        let needed = quote::provider_collateral(
-            &self.shared.parameters,
-            self.goal.class,
-            self.goal.sectors.max(1),
-        )
-        .map_err(|error| NodeError::State(error.to_string()))?;
-        let fee = quote::fee_of_size(&self.shared.parameters.economy, LARGE_MESSAGE);
+        let needed =
+            quote::provider_collateral(&view.parameters, self.goal.class, self.goal.sectors.max(1))
+                .map_err(|error| NodeError::State(error.to_string()))?;
+        let fee = quote::fee_of_size(&view.parameters.economy, LARGE_MESSAGE);
         let reserve = Amount(fee.0.saturating_mul(FULL));
         let Some(provider) = &view.provider else {
             if self.goal.retire {
@@ -73,7 +70,7 @@ impl Pipeline {
         }
         let missing = needed.saturating_sub(provider.collateral);
         // Fines nibble at the collateral; a gap is filled before it keeps a sector from its embed.
-        let economy = &self.shared.parameters.economy;
+        let economy = &view.parameters.economy;
         let short = missing >= economy.embed_deposit && !view.has_left();
         if short && view.owner.balance > missing {
             let body = Body::AddCollateral {

@@ -61,7 +61,7 @@ impl Pipeline {
                     done = done.and(self.until_pre_commit(view, number, record).await);
                 }
                 Some(sector) => match sector.status {
-                    SectorStatus::PreCommitted { at } => {
+                    SectorStatus::PreCommitted { at, .. } => {
                         living = living.saturating_add(1);
                         done = done.and(self.prove_seal(view, sector, at, record).await);
                     }

@@ -3,6 +3,7 @@
 use super::Pipeline;
 use crate::error::NodeError;
 use crate::outbox::ledger;
+use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::state::{DealStatus, Provider, Sector, SectorStatus};
 use holdfast_market_core::units::{Address, DealId, Height, SectorNumber};
 use holdfast_wire::ledger::{AccountView, ProviderDeal};
@@ -23,6 +24,8 @@ pub struct View {
     pub owner: AccountView,
     /// The worker's account.
     pub worker: AccountView,
+    /// The rules' numbers as they stand.
+    pub parameters: Parameters,
 }
 
 impl View {
@@ -85,6 +88,8 @@ impl Pipeline {
                 deals.insert(deal.id, deal);
             }
         }
+        let genesis = &self.shared.parameters;
+        let economy = self.ledger.economy(genesis).await;
         Ok(View {
             height,
             provider,
@@ -92,6 +97,10 @@ impl Pipeline {
             deals,
             owner: self.ledger.account(owner).await.map_err(ledger)?,
             worker: self.ledger.account(worker).await.map_err(ledger)?,
+            parameters: Parameters {
+                economy: economy.map_err(ledger)?,
+                ..genesis.clone()
+            },
         })
     }
 }

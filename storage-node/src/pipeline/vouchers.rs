@@ -43,7 +43,7 @@ impl Pipeline {
             .map(|channel| (channel.id.payer, channel))
             .collect();
         shared.till.sync(&channels, view.height);
-        let fee = quote::fee_of_size(&shared.parameters.economy, MESSAGE);
+        let fee = quote::fee_of_size(&view.parameters.economy, MESSAGE);
         let worth = Amount(fee.0.saturating_mul(WORTH));
         // The dearest first, so that none is lost behind many small ones.
         vouchers.sort_by_key(|signed| std::cmp::Reverse(signed.voucher.amount));

@@ -390,6 +390,7 @@ impl Demo<'_> {
             supply.balances,
             supply.collateral,
             supply.escrow,
+            supply.stake,
         ]
         .into_iter()
         .try_fold(Amount::ZERO, Amount::checked_add);
@@ -397,8 +398,8 @@ impl Demo<'_> {
             return Err(broken("the token is not conserved".into()));
         }
         self.check(format!(
-            "the token is conserved: {} minted = {} in accounts + {} collateral + {} escrow + {} burnt",
-            supply.minted, supply.balances, supply.collateral, supply.escrow, supply.burnt
+            "the token is conserved: {} minted = {} in accounts + {} collateral + {} escrow + {} stake + {} burnt",
+            supply.minted, supply.balances, supply.collateral, supply.escrow, supply.stake, supply.burnt
         ));
         self.report.after = Some(view);
         Ok(())

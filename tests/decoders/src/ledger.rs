@@ -6,11 +6,14 @@ use holdfast_market_core::beacon;
 use holdfast_market_core::block::{Block, Certificate, CertifiedBlock, Header, Outcome, Validator};
 use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
+use holdfast_market_core::governance::Proposal;
 use holdfast_market_core::list::{self, Membership};
 use holdfast_market_core::message::{PackHeader, PieceOpening, SignedMessage, SigningContext};
+use holdfast_market_core::parameters::Economy;
 use holdfast_market_core::quote;
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::slice;
+use holdfast_market_core::stake::{Delegation, Unbonding, ValidatorRecord};
 use holdfast_market_core::state::*;
 use holdfast_market_core::units::{Address, Amount, Beacon, DealId, Height};
 use holdfast_wire::pack::PackLayout;
@@ -99,6 +102,21 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         cbor("state-validators", plain::<ValidatorSets>, || {
             encoded([sample::validator_sets()])
         }),
+        cbor("state-validator", plain::<ValidatorRecord>, || {
+            encoded([sample::validator_record()])
+        }),
+        cbor("state-delegation", plain::<Delegation>, || {
+            encoded([sample::delegation()])
+        }),
+        cbor("state-unbonding", plain::<Unbonding>, || {
+            encoded([sample::unbonding()])
+        }),
+        cbor("state-proposal", plain::<Proposal>, || {
+            encoded([sample::parameter_proposal()])
+        }),
+        cbor("state-economy", plain::<Economy>, || {
+            encoded([sample::genesis().parameters.economy])
+        }),
         cbor("state-chain", plain::<Chain>, || encoded([sample::chain()])),
         cbor("state-beacon", plain::<Beacon>, || {
             encoded([Beacon([7; 32])])
@@ -165,7 +183,7 @@ fn genesis(bytes: &[u8]) -> Answer {
 fn validators(bytes: &[u8]) -> Answer {
     let validators = object::<Vec<Validator>>(bytes);
     for validator in validators.iter().flatten().take(4) {
-        if beacon::is_possessed(validator) {
+        if beacon::is_possessed(&validator.beacon, &validator.possession) {
             let honest = sample::validator();
             assert!(
                 (validator.beacon, validator.possession) == (honest.beacon, honest.possession),

@@ -5,12 +5,19 @@ use holdfast_market_core::block::{
     Block, Certificate, CertifiedBlock, Header, Outcome, OutcomeResult, Validator,
 };
 use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher, Voucher};
+use holdfast_market_core::equivocation::{Equivocation, SignedBallot};
 use holdfast_market_core::finality::{Ballot, BallotKind, Precommit};
 use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::governance::{
+    AmountParameter, ParameterChange, Proposal, ProposalStatus, ShareParameter,
+};
 use holdfast_market_core::message::*;
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::receipt::{Receipt, SignedReceipt, Tier};
 use holdfast_market_core::slice;
+use holdfast_market_core::stake::{
+    Delegation, Orders, Unbonding, ValidatorRecord, ValidatorStatus,
+};
 use holdfast_market_core::state::*;
 use holdfast_market_core::units::*;
 use holdfast_proofs::node::Node;
@@ -299,6 +306,52 @@ pub(crate) fn bodies() -> Vec<Body> {
         },
         Body::CloseChannel { provider },
         Body::RedeemVoucher { voucher: voucher() },
+        Body::RegisterValidator {
+            owner: address(2),
+            beacon: BeaconKey([3; 48]),
+            possession: BeaconSignature([4; 96]),
+            commission_thousandths: 50,
+        },
+        Body::UpdateValidator {
+            beacon: BeaconKey([3; 48]),
+            possession: BeaconSignature([4; 96]),
+            commission_thousandths: 40,
+        },
+        Body::Stake {
+            validator: address(2),
+            stake: Stake(100),
+        },
+        Body::Delegate {
+            validator: address(2),
+            stake: Stake(7),
+        },
+        Body::Unstake {
+            validator: address(2),
+            stake: Stake(3),
+        },
+        Body::CollectReward {
+            validator: address(2),
+        },
+        Body::SubmitEquivocation {
+            evidence: equivocation(),
+        },
+        Body::ProposeParameter {
+            change: ParameterChange::Amount {
+                parameter: AmountParameter::MinimumPrice,
+                value: Amount(7),
+            },
+        },
+        Body::ProposeParameter {
+            change: ParameterChange::Share {
+                parameter: ShareParameter::BurnThousandths,
+                value: 70,
+            },
+        },
+        Body::Vote {
+            proposal: ProposalId(4),
+            validator: address(2),
+            approve: true,
+        },
     ]
 }
 
@@ -573,6 +626,81 @@ pub(crate) fn name() -> Name {
     }
 }
 
+pub(crate) fn equivocation() -> Equivocation {
+    let signed = |block| SignedBallot {
+        ballot: Ballot {
+            kind: BallotKind::Precommit,
+            height: Height(9),
+            round: Round(1),
+            block,
+            voter: address(2),
+        },
+        signature: Signature([6; 64]),
+    };
+    Equivocation::Ballots {
+        first: signed(Some(BlockId([1; 32]))),
+        second: signed(None),
+    }
+}
+
+pub(crate) fn validator_record() -> ValidatorRecord {
+    ValidatorRecord {
+        key: address(2),
+        owner: address(1),
+        beacon: BeaconKey([3; 48]),
+        possession: BeaconSignature([4; 96]),
+        commission_thousandths: 50,
+        status: ValidatorStatus::Slashed {
+            height: Height(9),
+            thousandths: 100,
+        },
+        own: Stake(100),
+        stake: Stake(107),
+        earned: Amount(1),
+        rewards: Amount(2),
+        commission: Amount(3),
+        owed: Amount(4),
+        missed: 5,
+        built: 6,
+        orders: Some(Orders {
+            from: Height(3),
+            to: Some(Height(9)),
+        }),
+    }
+}
+
+pub(crate) fn delegation() -> Delegation {
+    Delegation {
+        stake: Stake(7),
+        settled: Amount(1),
+    }
+}
+
+pub(crate) fn unbonding() -> Unbonding {
+    Unbonding {
+        stake: Stake(7),
+        amount: Amount::hold(7),
+        since: Height(8),
+    }
+}
+
+pub(crate) fn parameter_proposal() -> Proposal {
+    Proposal {
+        id: ProposalId(4),
+        by: address(1),
+        change: ParameterChange::Share {
+            parameter: ShareParameter::FinderThousandths,
+            value: 90,
+        },
+        deposit: Amount::hold(10),
+        closes: Height(70),
+        approving: Stake(7),
+        rejecting: Stake(3),
+        staked: Stake(20),
+        status: ProposalStatus::Passed { at: Height(100) },
+    }
+}
+
 pub(crate) fn supply() -> Supply {
     Supply {
         minted: Amount(u128::MAX),
@@ -580,6 +708,7 @@ pub(crate) fn supply() -> Supply {
         balances: Amount(2),
         collateral: Amount(3),
         escrow: Amount(4),
+        stake: Amount(5),
     }
 }
 
@@ -590,6 +719,8 @@ pub(crate) fn chain() -> Chain {
         time: 1_700_000_000_000,
         receipts_root: TreeRoot([2; 32]),
         next_provider: ProviderId(1),
+        next_proposal: ProposalId(2),
+        staked: Stake(4_000),
         capacity: ByteCount(8 << 20),
         deadlines: vec![ByteCount(8 << 20), ByteCount(0), ByteCount(0)],
         reward_period: Period(0),

@@ -5,7 +5,7 @@ use crate::protocol::truncate;
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::message::{Body, Message, SignedMessage, Unencodable};
-use holdfast_market_core::parameters::Parameters;
+use holdfast_market_core::parameters::{Economy, Parameters};
 use holdfast_market_core::quote;
 use holdfast_market_core::units::{Address, Amount, Blocks, Height, MessageId, NetworkId};
 use std::sync::Arc;
@@ -114,7 +114,9 @@ impl Sender {
         loop {
             let status = self.client.status().await?;
             let account = self.client.account(self.address()).await?;
+            let economy = self.client.economy(&self.parameters).await?;
             let signed = self.sign(
+                &economy,
                 body.clone(),
                 account.next_nonce,
                 status.height.after(VALIDITY),
@@ -131,7 +133,13 @@ impl Sender {
         }
     }
 
-    fn sign(&self, body: Body, nonce: u64, expiry: Height) -> Result<SignedMessage, Unencodable> {
+    fn sign(
+        &self,
+        economy: &Economy,
+        body: Body,
+        nonce: u64,
+        expiry: Height,
+    ) -> Result<SignedMessage, Unencodable> {
         let mut message = Message {
             sender: self.address(),
             nonce,
@@ -139,7 +147,7 @@ impl Sender {
             expiry,
             body,
         };
-        message.fee = quote::fee(&self.parameters.economy, &message)?;
+        message.fee = quote::fee(economy, &message)?;
         SignedMessage::new(self.network, &self.key, message)
     }
 

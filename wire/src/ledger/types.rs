@@ -5,7 +5,8 @@ use holdfast_market_core::message::ShardTerms;
 use holdfast_market_core::state::Deal;
 use holdfast_market_core::tree::StateProof;
 use holdfast_market_core::units::{
-    Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot, TreeRoot,
+    Address, Amount, Beacon, BlockId, ByteCount, DealId, Height, MessageId, NetworkId, ShardRoot,
+    Stake, TreeRoot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,37 @@ pub struct ProviderDeal {
     pub at: Height,
     /// Where it stands.
     pub deal: Deal,
+}
+
+/// `GET /v1/stakes/{address}`: what an account has at stake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StakesView {
+    /// With each validator.
+    pub stakes: Vec<StakeView>,
+    /// What is on its way out.
+    pub unbonding: Vec<UnbondingView>,
+}
+
+/// A stake with one validator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StakeView {
+    /// The validator's consensus key.
+    pub validator: Address,
+    /// How much.
+    pub stake: Stake,
+    /// What it has earned and not collected, an owner's commission not counted.
+    pub earned: Amount,
+}
+
+/// Stake on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnbondingView {
+    /// From which validator.
+    pub validator: Address,
+    /// How much it was worth when it was taken out.
+    pub amount: Amount,
+    /// It is free at the end of this block.
+    pub due: Height,
 }
 
 /// `GET /v1/proofs/{key}`: a state object with what shows it under the state root.

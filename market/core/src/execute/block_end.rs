@@ -51,8 +51,8 @@ impl<V: ReadView> Context<'_, V> {
             (VESTINGS, MAX_ITEMS),
             (CHANNELS, MAX_DEALS),
             (UNBONDINGS, MAX_DEALS),
-            (ACTIVATIONS, MAX_ITEMS),
-            (PROPOSALS, MAX_ITEMS),
+            (ACTIVATIONS, MAX_DEALS),
+            (PROPOSALS, MAX_DEALS),
         ] {
             let mut promises = 0usize;
             for (due, at) in self.take_due(phase, most)? {
@@ -94,7 +94,7 @@ impl<V: ReadView> Context<'_, V> {
             Due::Channel(provider, payer) => self.channel_due(provider, &payer),
             Due::Unbonding(by, validator) => self.unbonding_due(&by, &validator, at),
             Due::Activation(key) => self.activation_due(&key, at),
-            Due::Proposal(id) => self.proposal_due(id, at),
+            Due::Proposal(id) => self.proposal_due(id),
         }
     }
 }

@@ -203,6 +203,7 @@ impl<V: ReadView> Context<'_, V> {
             };
             kept = kept.saturating_add(1);
             if price != Amount::ZERO {
+                self.require_price(terms.price)?;
                 self.ledger.debit(sender, price)?;
                 deal.escrow = add(deal.escrow, price)?;
                 deal.term = Periods(deal.settled().0.saturating_add(periods.0));

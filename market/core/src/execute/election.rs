@@ -8,9 +8,9 @@ use crate::keys;
 use crate::ledger::{add, take};
 use crate::refusal::{Refusal, Stop};
 use crate::schedule;
-use crate::stake::{Staking, THOUSAND, ValidatorRecord, ValidatorStatus};
+use crate::stake::{Orders, SET_DELAY, Staking, THOUSAND, ValidatorRecord, ValidatorStatus};
 use crate::state::ValidatorSets;
-use crate::units::{Address, Amount, Round, Stake};
+use crate::units::{Address, Amount, Blocks, Round, Stake};
 use crate::view::{ReadView, ViewError};
 use std::collections::BTreeSet;
 
@@ -46,7 +46,30 @@ impl<V: ReadView> Context<'_, V> {
         if moved == sets {
             return Ok(());
         }
+        self.note_terms(&moved)?;
         self.ledger.put_validator_sets(&moved)
+    }
+
+    /// Notes from which height on, or up to which, a validator orders that joins or leaves.
+    fn note_terms(&mut self, sets: &ValidatorSets) -> Result<(), Stop> {
+        let keys = |set: &[Validator]| set.iter().map(|one| one.key).collect::<BTreeSet<_>>();
+        let (next, after) = (keys(&sets.next), keys(&sets.after));
+        for key in after.difference(&next) {
+            let mut record = self.ledger.validator(key)?;
+            let first = self.height.after(SET_DELAY);
+            let from = record.orders.map_or(first, |orders| orders.from);
+            record.orders = Some(Orders { from, to: None });
+            self.save(&record)?;
+        }
+        for key in next.difference(&after) {
+            let mut record = self.ledger.validator(key)?;
+            let last = self.height.after(SET_DELAY).before(Blocks(1));
+            if let Some(orders) = &mut record.orders {
+                orders.to = Some(last);
+            }
+            self.save(&record)?;
+        }
+        Ok(())
     }
 
     /// Mints a block's reward to whoever built it: first what it owes, then its commission, and the
@@ -99,7 +122,8 @@ impl<V: ReadView> Context<'_, V> {
         self.save(&record)
     }
 
-    /// Those with the most stake, the smaller key first where two have as much.
+    /// Those with the most stake, the smaller key first where two have as much; in the order of their
+    /// keys. Turns go along that order, and by its stake nobody chooses a place in it.
     fn elect(&self, staking: &Staking) -> Result<Vec<Validator>, Stop> {
         let most = staking.most_validators as usize;
         let ranked = self.ledger.scan(keys::RANK, None, most)?;
@@ -109,6 +133,7 @@ impl<V: ReadView> Context<'_, V> {
             let key = keys::validator_at_end(&key).ok_or_else(strange)?;
             elected.push(self.ledger.validator(&key)?.validator());
         }
+        elected.sort_by_key(|one| one.key);
         Ok(elected)
     }
 

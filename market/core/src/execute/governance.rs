@@ -5,7 +5,7 @@ use super::due::Due;
 use crate::governance::{Governance, ParameterChange, Proposal, ProposalStatus};
 use crate::refusal::{Refusal, Stop, require};
 use crate::stake::ValidatorStatus;
-use crate::units::{Address, Amount, Height, ProposalId, Stake};
+use crate::units::{Address, Amount, ProposalId, Stake};
 use crate::view::ReadView;
 
 /// A proposal passes only with more than one part in so many of all that is at stake.
@@ -37,6 +37,7 @@ impl<V: ReadView> Context<'_, V> {
             closes,
             approving: Stake(0),
             rejecting: Stake(0),
+            staked: self.ledger.chain.staked,
             status: ProposalStatus::Open,
         })
     }
@@ -85,23 +86,25 @@ impl<V: ReadView> Context<'_, V> {
             &mut proposal.rejecting
         };
         *side = side.checked_add(stake).ok_or(Refusal::Overflow)?;
+        proposal.staked = proposal.staked.max(self.ledger.chain.staked);
         self.ledger.put_vote(id, validator, sender);
         self.ledger.put_proposal(&proposal)
     }
 
     /// The vote is over, or the notice is.
-    pub(super) fn proposal_due(&mut self, id: ProposalId, at: Height) -> Result<(), Stop> {
+    pub(super) fn proposal_due(&mut self, id: ProposalId) -> Result<(), Stop> {
         let governance = self.governance()?;
         let mut proposal = self.ledger.proposal(id)?;
         match proposal.status {
             ProposalStatus::Open => {
                 let approving = u128::from(proposal.approving.0);
-                let staked = u128::from(self.ledger.chain.staked.0);
+                // What left, or was taken, since it voted counts in the whole as well.
+                let staked = u128::from(proposal.staked.max(self.ledger.chain.staked).0);
                 let passed = approving.saturating_mul(QUORUM) > staked
                     && proposal.approving > proposal.rejecting;
                 let deposit = std::mem::replace(&mut proposal.deposit, Amount::ZERO);
                 if passed {
-                    let at = at.after(governance.notice);
+                    let at = self.height.after(governance.notice);
                     proposal.status = ProposalStatus::Passed { at };
                     self.schedule(Due::Proposal(id), at);
                     self.ledger.put_proposal(&proposal)?;

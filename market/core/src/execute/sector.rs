@@ -107,7 +107,10 @@ impl<V: ReadView> Context<'_, V> {
             id,
             class: commit.class,
             replica,
-            status: SectorStatus::PreCommitted { at: self.height },
+            status: SectorStatus::PreCommitted {
+                at: self.height,
+                deposit: parameters.economy.seal_deposit,
+            },
             columns: commit.columns,
             key_root,
             replica_root: key_root,
@@ -135,7 +138,7 @@ impl<V: ReadView> Context<'_, V> {
         let parameters = &self.parameters;
         self.by_worker(id.provider, sender)?;
         let mut sector = self.ledger.sector(id)?;
-        let SectorStatus::PreCommitted { at } = sector.status else {
+        let SectorStatus::PreCommitted { at, .. } = sector.status else {
             return Err(sector.refuse_state("pre-committed"));
         };
         let drawn = schedule::seal_challenge_height(parameters, at);
@@ -151,12 +154,13 @@ impl<V: ReadView> Context<'_, V> {
     /// The seal holds: the sector gets its deadline and is held to it from its next window on.
     pub(super) fn activate(&mut self, sector: &mut Sector) -> Result<(), Stop> {
         let parameters = &self.parameters;
-        let collateral = quote::sector_collateral(&parameters.economy, sector.class)?;
-        let locked = sector.locked.min(collateral);
+        let SectorStatus::PreCommitted { deposit, .. } = sector.status else {
+            return Err(sector.refuse_state("pre-committed"));
+        };
         let mut provider = self.ledger.provider(sector.id.provider)?;
-        provider.unlock(take(sector.locked, locked, "a sector's collateral")?)?;
+        provider.unlock(deposit)?;
         self.ledger.put_provider(&provider)?;
-        sector.locked = locked;
+        sector.locked = take(sector.locked, deposit, "a sector's collateral")?;
         sector.deadline = self.emptiest_deadline();
         sector.next = schedule::first_period_after(parameters, sector.deadline, self.height);
         sector.status = SectorStatus::Active { from: sector.next };
@@ -336,7 +340,7 @@ impl<V: ReadView> Context<'_, V> {
         let sector = self.ledger.sector(id)?;
         match sector.status {
             SectorStatus::Terminated { .. } => Err(sector.refuse_state("not terminated")),
-            SectorStatus::PreCommitted { at } => {
+            SectorStatus::PreCommitted { at, .. } => {
                 let due = schedule::seal_due(&self.parameters, at);
                 self.unschedule(Due::Seal(id), due);
                 self.abandon_seal(sector)
@@ -394,7 +398,9 @@ impl<V: ReadView> Context<'_, V> {
 
     /// A pre-commit without a proof: its deposit burns, the rest is free again.
     pub(super) fn abandon_seal(&mut self, sector: Sector) -> Result<(), Stop> {
-        let deposit = self.parameters.economy.seal_deposit.min(sector.locked);
+        let SectorStatus::PreCommitted { deposit, .. } = sector.status else {
+            return Err(sector.refuse_state("pre-committed"));
+        };
         let mut provider = self.ledger.provider(sector.id.provider)?;
         provider.forfeit(deposit)?;
         provider.unlock(take(sector.locked, deposit, "a sector's collateral")?)?;

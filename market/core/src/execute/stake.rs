@@ -26,7 +26,20 @@ impl<V: ReadView> Context<'_, V> {
         require(record.owner == *sender, || {
             Refusal::NotOwner(format!("validator {validator}"))
         })?;
+        let staking = self.staking()?;
+        let short = record.own < staking.least_stake;
         record.own = Stake(record.own.0.saturating_add(stake.0));
+        // The delay begins with the stake: or else a key would wait without any, and be chosen once
+        // the beacons that it is to sign can be foreseen.
+        let waits = matches!(
+            record.status,
+            ValidatorStatus::Ready | ValidatorStatus::Waiting { .. }
+        );
+        if short && record.own >= staking.least_stake && waits {
+            let until = self.height.after(staking.activation_delay);
+            self.schedule(Due::Activation(*validator), until);
+            record.status = ValidatorStatus::Waiting { until };
+        }
         self.put_at_stake(sender, record, stake)
     }
 

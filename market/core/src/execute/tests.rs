@@ -29,6 +29,7 @@ mod retirement;
 mod sector;
 mod stake;
 mod validator;
+mod withholding;
 mod world;
 
 /// Whether the longer form of the tests was asked for: `HOLDFAST_LONG` is set, and not to nothing.

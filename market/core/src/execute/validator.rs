@@ -48,6 +48,7 @@ impl<V: ReadView> Context<'_, V> {
             owed: Amount::ZERO,
             missed: 0,
             built: 0,
+            orders: None,
         })
     }
 
@@ -63,7 +64,8 @@ impl<V: ReadView> Context<'_, V> {
         let mut record = self.ledger.validator(key)?;
         let most = record.commission_thousandths;
         require_range("the commission", commission_thousandths, 0, most)?;
-        require(beacon::is_possessed(beacon, possession), || {
+        let same = (&record.beacon, &record.possession) == (beacon, possession);
+        require(same || beacon::is_possessed(beacon, possession), || {
             Refusal::Possession
         })?;
         record.commission_thousandths = commission_thousandths;
@@ -109,14 +111,15 @@ impl<V: ReadView> Context<'_, V> {
         let staking = self.staking()?;
         let culprit = evidence.culprit(self.rules.network)?;
         let mut record = self.ledger.validator(&culprit.key)?;
-        require(
-            !matches!(record.status, ValidatorStatus::Slashed { .. }),
-            || Refusal::Exists(format!("a slash of validator {}", record.key)),
-        )?;
         require(culprit.height <= self.height, || Refusal::TooEarly {
             what: "the evidence",
             first: culprit.height,
             height: self.height,
+        })?;
+        require(record.ordered(culprit.height), || Refusal::State {
+            what: format!("validator {} at height {}", record.key, culprit.height),
+            found: "one that ordered no blocks",
+            needed: "one that ordered them",
         })?;
         // Stake that left before is free by then.
         let last = culprit.height.after(staking.unbonding);
@@ -125,15 +128,32 @@ impl<V: ReadView> Context<'_, V> {
             last,
             height: self.height,
         })?;
-        let before = record.unit_value().times(record.stake);
+        if let ValidatorStatus::Slashed {
+            height,
+            thousandths,
+        } = record.status
+        {
+            // Shown before, for a later block: whoever left between the two answers as well. Nothing
+            // more is taken from those who stayed, and nobody is paid for it.
+            require(culprit.height < height, || {
+                Refusal::Exists(format!("a slash of validator {}", record.key))
+            })?;
+            record.status = ValidatorStatus::Slashed {
+                height: culprit.height,
+                thousandths,
+            };
+            return self.save(&record);
+        }
+        let before = record.unit_value();
         record.status = ValidatorStatus::Slashed {
             height: culprit.height,
             thousandths: staking.slash_thousandths,
         };
-        let after = record.unit_value().times(record.stake);
-        let (before, after) = before.zip(after).ok_or(Refusal::Overflow)?;
-        let taken = take(before, after, "a stake")?;
-        let reward = quote::finder_share(&self.parameters.economy, taken)?;
+        let each = take(before, record.unit_value(), "a stake")?;
+        let taken = each.times(record.stake).ok_or(Refusal::Overflow)?;
+        // Of the owner's stake alone: nobody is paid for what others had put with it.
+        let own = each.times(record.own).ok_or(Refusal::Overflow)?;
+        let reward = quote::finder_share(&self.parameters.economy, own)?;
         self.save(&record)?;
         self.ledger.credit(finder, reward)?;
         self.ledger.burn(take(taken, reward, "a slash")?)

@@ -93,8 +93,12 @@ impl Engine {
         };
         let peer = keypair.public().to_peer_id();
         let moniker = peer.to_string();
-        let sets = query::validators(&ledger.view()).map_err(LedgerError::from)?;
-        let config = EngineConfig::new(network_id, moniker.clone(), listen, peers, sets.next.len());
+        let staking = ledger.genesis().parameters.staking.as_ref();
+        // As many as there may be, and not as many as there are at the start.
+        let most = staking.map_or(ledger.genesis().validators.len(), |staking| {
+            staking.most_validators as usize
+        });
+        let config = EngineConfig::new(network_id, moniker.clone(), listen, peers, most);
 
         let checker = Box::new(Checker {
             network: network_id,

@@ -1,6 +1,7 @@
 //! What the engine asks, answered from the ledger: one question at a time, in order. Nothing is
 //! answered that is not durable first.
 
+use super::accuse::accuse;
 use super::candidates::{Candidate, Candidates};
 use super::codec::decided;
 use super::config::timeouts;
@@ -179,13 +180,10 @@ impl Host {
                 let _ = reply.send(());
             }
             AppMsg::Finalized {
-                certificate,
-                evidence,
-                reply,
-                ..
+                evidence, reply, ..
             } => {
-                if !evidence.is_empty() {
-                    tracing::warn!("validators have signed twice at {}", certificate.height);
+                if let Some(keys) = &self.keys {
+                    accuse(&self.ledger, keys, &evidence)?;
                 }
                 let (height, parameters) = self.next_height()?;
                 let _ = reply.send(Next::Start(height, parameters));

@@ -7,9 +7,12 @@ use crate::ordering::conformance::conforms;
 use crate::testing::{Network, transfer};
 use holdfast_market_core::block::{Block, Certificate, transactions_root};
 use holdfast_market_core::finality::proposer;
-use holdfast_market_core::message::SigningContext;
+use holdfast_market_core::message::{Body, SigningContext};
 use holdfast_market_core::query;
-use holdfast_market_core::units::{Address, Amount, BlockId, Blocks, Height, Round, Signature};
+use holdfast_market_core::stake::ValidatorStatus;
+use holdfast_market_core::units::{
+    Address, Amount, BlockId, Blocks, Height, Round, Signature, Stake,
+};
 use std::net::TcpListener;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -81,11 +84,14 @@ struct Market {
     ledger: Arc<Ledger>,
     running: Option<(watch::Sender<bool>, Running)>,
     lie: Option<Lie>,
+    /// Whether it has the keys of another, which runs as well.
+    twin: bool,
 }
 
 impl Market {
     fn start(&mut self) {
-        let keys = Arc::new(self.network.validator());
+        let keys = self.network.validator();
+        let keys = Arc::new(if self.twin { keys.twin() } else { keys });
         let mut engine = Bft::new(Some(keys), self.network.data(), self.meeting.clone());
         engine.lie = self.lie;
         let (stop, stopped) = watch::channel(false);
@@ -115,13 +121,19 @@ impl Market {
 
 /// So many markets, none of which runs.
 fn markets(name: &str, count: u8) -> Vec<Market> {
+    meeting(Network::of_several(name, count))
+}
+
+/// The markets of these networks, none of which runs.
+fn meeting(networks: Vec<Network>) -> Vec<Market> {
     // Ports that were free a moment ago; all held until all are known.
-    let held: Vec<TcpListener> = (0..count)
+    let held: Vec<TcpListener> = networks
+        .iter()
         .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     let places: Vec<_> = held.iter().map(|one| one.local_addr().unwrap()).collect();
-    let networks = Network::of_several(name, count).into_iter();
     networks
+        .into_iter()
         .zip(&places)
         .map(|(network, place)| Market {
             ledger: Arc::new(network.open()),
@@ -136,6 +148,7 @@ fn markets(name: &str, count: u8) -> Vec<Market> {
             network,
             running: None,
             lie: None,
+            twin: false,
         })
         .collect()
 }
@@ -252,6 +265,137 @@ async fn blocks_of_a_lying_proposer_get_no_votes_and_its_rounds_pass() {
         let its = blocks.iter().find(|one| one.block.header.builder == liar);
         assert!(its.is_none(), "{lie:?}: {its:?}");
     }
+}
+
+fn keys_of(ledger: &Ledger) -> Vec<(Address, u64)> {
+    let set = query::validators(&ledger.view()).unwrap().next;
+    set.iter().map(|one| (one.key, one.power)).collect()
+}
+
+/// Waits until what is asked of a market's state after some block is so.
+async fn until(market: &Market, mut holds: impl FnMut(&Ledger) -> bool) {
+    let mut heads = market.ledger.follow();
+    let change = async {
+        while !holds(&market.ledger) {
+            heads.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, change)
+        .await
+        .expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stake_that_moves_changes_who_orders_while_they_order() {
+    // The fifth has keys and a ledger, and is no validator yet.
+    let mut networks = Network::of_stake("stake moves", 5);
+    let mut genesis = networks[0].genesis.clone();
+    let newcomer = networks[4].validator();
+    genesis
+        .validators
+        .retain(|one| one.key != newcomer.address());
+    for network in &mut networks {
+        network.genesis = genesis.clone();
+    }
+    let rich = networks[0].rich.clone();
+    let leaver = networks[3].validator();
+    let mut five = meeting(networks);
+    for market in &mut five {
+        market.start();
+    }
+    five[4].reaches(Height(3)).await;
+    let all = |body: Body, from: &ed25519_dalek::SigningKey, nonce: u64| {
+        let signed = crate::testing::message(&genesis, from, nonce, body);
+        for market in &five {
+            let _ = market.ledger.submit(signed.clone());
+        }
+    };
+    let register = Body::RegisterValidator {
+        owner: crate::testing::address(&rich),
+        beacon: newcomer.beacon().public(),
+        possession: newcomer.beacon().possession(),
+        commission_thousandths: 0,
+    };
+    all(register, newcomer.consensus(), 0);
+    until(&five[0], |ledger| {
+        query::validator(&ledger.view(), &newcomer.address())
+            .unwrap()
+            .is_some()
+    })
+    .await;
+    let stake = Body::Stake {
+        validator: newcomer.address(),
+        stake: Stake(3_000),
+    };
+    all(stake, &rich, 0);
+    until(&five[0], |ledger| {
+        keys_of(ledger).contains(&(newcomer.address(), 3_000))
+    })
+    .await;
+    // It has three sevenths now: without it nothing is final, and it has turns.
+    until(&five[0], |ledger| {
+        let head = ledger.head().height;
+        let block = ledger.blocks(head..=head).unwrap().remove(0).block;
+        block.header.builder == newcomer.address()
+    })
+    .await;
+    let leave = Body::Unstake {
+        validator: leaver.address(),
+        stake: Stake(1_000),
+    };
+    all(leave, leaver.consensus(), 0);
+    until(&five[0], |ledger| keys_of(ledger).len() == 4).await;
+    five[3].stop().await;
+    let further = five[0].height().after(Blocks(6));
+    for index in [0, 1, 2, 4] {
+        five[index].reaches(further).await;
+    }
+    // Who left follows as anybody can.
+    five[3].start();
+    five[3].reaches(further).await;
+    for market in &mut five {
+        market.stop().await;
+    }
+    assert_agreed(&five);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_runs_one_validator_twice_is_shown_to_the_ledger_and_slashed() {
+    let mut networks = Network::of_stake("twins", 5);
+    // The fifth has the keys of the fourth.
+    let mut genesis = networks[0].genesis.clone();
+    let fifth = networks[4].validator().address();
+    genesis.validators.retain(|one| one.key != fifth);
+    for network in &mut networks {
+        network.genesis = genesis.clone();
+    }
+    let culprit = networks[3].validator().address();
+    let key = std::path::Path::new(crate::validator::KEY_FILE);
+    std::fs::copy(networks[3].data().join(key), networks[4].data().join(key)).unwrap();
+    let mut five = meeting(networks);
+    five[4].twin = true;
+    for market in &mut five {
+        market.start();
+    }
+    let slashed = |ledger: &Ledger| {
+        let record = query::validator(&ledger.view(), &culprit).unwrap().unwrap();
+        matches!(record.status, ValidatorStatus::Slashed { .. })
+    };
+    for index in 0..3 {
+        until(&five[index], slashed).await;
+        until(&five[index], |ledger| keys_of(ledger).len() == 3).await;
+    }
+    // Three go on without it.
+    let further = five[0].height().after(Blocks(5));
+    for market in &five[..3] {
+        market.reaches(further).await;
+    }
+    let supply = query::supply(&five[0].ledger.view()).unwrap();
+    assert!(supply.balances_out());
+    for market in &mut five {
+        market.stop().await;
+    }
+    assert_agreed(&five[..3]);
 }
 
 /// Runs one validator's engine over the ledger in `data`: which height it reaches in a while, or

@@ -1,10 +1,12 @@
 //! The worked examples of `docs/ECONOMY.md`, so that the page stays true.
 
-use super::world::{CLASS, World, deal_id, sector_id};
+use super::world::{CLASS, World, address, deal_id, sector_id};
 use crate::message::Body;
 use crate::parameters::Parameters;
+use crate::query;
 use crate::quote;
-use crate::units::{Amount, ByteCount, Periods};
+use crate::stake::Staking;
+use crate::units::{Amount, ByteCount, Periods, Stake};
 
 fn dev() -> Parameters {
     Parameters::dev()
@@ -87,4 +89,27 @@ fn example_fees() {
         quote::fee_of_size(economy, 100 * 1024).to_string(),
         "0.011 HOLD"
     );
+}
+
+#[test]
+fn example_what_a_block_earns() {
+    let mut world = World::with_staking();
+    world.builder = 98;
+    let minted = |world: &World| query::supply(&world.view).unwrap().minted;
+    let before = minted(&world);
+    world.done(
+        1,
+        Body::Delegate {
+            validator: address(98),
+            stake: Stake(999),
+        },
+    );
+    let record = query::validator(&world.view, &address(98))
+        .unwrap()
+        .unwrap();
+    assert_eq!(record.earned.to_string(), "0.000050025 HOLD");
+    let whole = record.earned.times(Stake(999)).unwrap();
+    assert_eq!(whole.to_string(), "0.049974975 HOLD");
+    let left = Staking::dev().block_reward.0 - (minted(&world).0 - before.0);
+    assert_eq!(Amount(left).to_string(), "0.000000025 HOLD");
 }

@@ -204,3 +204,26 @@ fn sectors_that_were_locked_under_other_numbers_go_on_with_what_was_locked() {
         assert_eq!(world.provider().locked, Amount::ZERO);
     }
 }
+
+#[test]
+fn stake_that_leaves_after_it_voted_makes_the_whole_no_smaller() {
+    let mut world = World::with_staking();
+    for who in 1..=3 {
+        world.done(who, delegate(98, 500));
+    }
+    world.done(5, dearer());
+    // 1,500 of 5,500 are for it; of 4,000, without them, that were more than a third.
+    for who in 1..=3 {
+        world.done(who, vote(0, 98, true));
+        world.done(
+            who,
+            Body::Unstake {
+                validator: address(98),
+                stake: Stake(500),
+            },
+        );
+    }
+    assert_eq!(query::chain(&world.view).unwrap().staked, Stake(4_000));
+    world.advance_to(proposal(&world, 0).closes);
+    assert_eq!(proposal(&world, 0).status, ProposalStatus::Rejected);
+}

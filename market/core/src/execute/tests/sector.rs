@@ -157,7 +157,7 @@ fn a_seal_that_nobody_proves_burns_its_deposit_and_its_number() {
         proofs: vec![],
     };
     world.refused(0, other, "no sector 0/9");
-    let SectorStatus::PreCommitted { at } = world.sector(0).status else {
+    let SectorStatus::PreCommitted { at, .. } = world.sector(0).status else {
         panic!("pre-committed");
     };
     let before = world.provider();

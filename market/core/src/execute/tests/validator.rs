@@ -80,8 +80,10 @@ fn update(beacon: usize, commission_thousandths: u64) -> Body {
 fn a_new_validator_orders_after_the_delay_and_with_its_owners_stake() {
     let mut world = World::with_staking();
     world.done(5, registration(100));
-    let active = world.height().after(Staking::dev().activation_delay);
+    world.advance(30);
+    // The delay begins with the stake.
     world.done(0, stake(200));
+    let active = world.height().after(Staking::dev().activation_delay);
     world.advance_to(Height(active.0 - 1));
     assert!(matches!(
         record(&world, 5).status,
@@ -91,7 +93,8 @@ fn a_new_validator_orders_after_the_delay_and_with_its_owners_stake() {
     assert_eq!(record(&world, 5).status, ValidatorStatus::Ready);
     assert!(!ordering(&world).contains(&address(5)));
     world.advance(1);
-    assert_eq!(ordering(&world).last(), Some(&address(5)));
+    assert!(ordering(&world).contains(&address(5)));
+    assert!(ordering(&world).is_sorted());
     // With less than the least of its owner it orders nothing, whatever others have put there.
     world.done(
         1,
@@ -132,7 +135,7 @@ fn only_those_with_the_most_stake_order() {
     );
     world.advance(1);
     assert_eq!(ordering(&world).len(), 4);
-    assert_eq!(ordering(&world)[0], address(5));
+    assert!(ordering(&world).contains(&address(5)));
 }
 
 #[test]
@@ -233,11 +236,11 @@ fn two_votes_in_one_round_cost_everybody_who_stood_behind_them() {
     let body = submit(two_ballots(&world, 98, height.0));
     let fee = world.sign(3, 0, body.clone()).message.fee;
     world.done(3, body.clone());
-    // A tenth of 1,060 HOLD; a tenth of that is the finder's.
-    let taken = Amount::hold(106).0;
-    assert_eq!(world.account(3).balance.0, finder.0 + taken / 10 - fee.0);
+    // A tenth of 1,060 HOLD; a tenth of what is of the owner's 1,000 is the finder's.
+    let (taken, found) = (Amount::hold(106).0, Amount::hold(10).0);
+    assert_eq!(world.account(3).balance.0, finder.0 + found - fee.0);
     let now = query::supply(&world.view).unwrap().burnt;
-    assert_eq!(now.0 - burnt.0, taken - taken / 10 + fee.0);
+    assert_eq!(now.0 - burnt.0, taken - found + fee.0);
     world.refused(3, body, "exists already");
     world.advance(1);
     assert!(!ordering(&world).contains(&address(98)));
@@ -325,6 +328,7 @@ fn statements_that_an_honest_validator_can_make_show_nothing() {
         ),
         (two_ballots(&world, 50, 3), "there is no validator"),
         (two_ballots(&world, 98, 1_000), "cannot be included before"),
+        (two_ballots(&world, 98, 0), "ordered no blocks"),
     ];
     for (evidence, reason) in cases {
         world.refused(1, submit(evidence), reason);
@@ -377,4 +381,107 @@ fn a_vote_for_none_beside_one_for_a_block_and_two_offers_are_evidence() {
             ValidatorStatus::Slashed { .. }
         ));
     }
+}
+
+#[test]
+fn who_is_slashed_for_a_later_block_first_answers_for_an_earlier_one_too() {
+    let mut world = World::with_staking();
+    world.done(
+        1,
+        Body::Delegate {
+            validator: address(98),
+            stake: Stake(100),
+        },
+    );
+    world.advance(5);
+    let earlier = world.height().0;
+    world.done(
+        1,
+        Body::Unstake {
+            validator: address(98),
+            stake: Stake(100),
+        },
+    );
+    let since = world.height();
+    world.advance(5);
+    world.done(2, submit(two_ballots(&world, 98, since.0 + 2)));
+    // What left before that block is not touched, until the earlier one is shown.
+    let supply = query::supply(&world.view).unwrap();
+    world.refused(
+        2,
+        submit(two_ballots(&world, 98, since.0 + 3)),
+        "exists already",
+    );
+    world.done(2, submit(two_ballots(&world, 98, earlier)));
+    let now = query::supply(&world.view).unwrap();
+    assert!(now.burnt.0 - supply.burnt.0 < Amount::hold(1).0);
+    let before = world.account(1).balance;
+    world.advance_to(since.after(Staking::dev().unbonding));
+    assert_eq!(world.account(1).balance.0 - before.0, Amount::hold(90).0);
+}
+
+#[test]
+fn a_validator_burns_nobodys_stake_for_heights_that_it_did_not_order() {
+    let mut world = World::with_staking();
+    world.done(5, registration(0));
+    world.done(0, stake(200));
+    let waiting = world.height().0;
+    world.advance(20);
+    world.refused(
+        1,
+        submit(two_ballots(&world, 5, waiting)),
+        "ordered no blocks",
+    );
+    let first = record(&world, 5).orders.unwrap().from;
+    assert_eq!(first.0, waiting + Staking::dev().activation_delay.0 + 2);
+    world.done(
+        0,
+        Body::Unstake {
+            validator: address(5),
+            stake: Stake(200),
+        },
+    );
+    let last = world.height().0 + 1;
+    assert_eq!(record(&world, 5).orders.unwrap().to, Some(Height(last)));
+    world.advance(5);
+    world.refused(
+        1,
+        submit(two_ballots(&world, 5, last + 1)),
+        "ordered no blocks",
+    );
+    let before = world.account(1).balance;
+    let body = submit(two_ballots(&world, 5, last));
+    let fee = world.sign(1, 0, body.clone()).message.fee;
+    world.done(1, body);
+    // Nothing of its owner's is left there, so there is nothing to be found.
+    assert_eq!(world.account(1).balance.0, before.0 - fee.0);
+    let left = query::unbondings_of(&world.view, &address(0), 9).unwrap();
+    let due = left[0].1;
+    let before = world.account(0).balance;
+    world.advance_to(due);
+    assert_eq!(world.account(0).balance.0 - before.0, Amount::hold(180).0);
+}
+
+#[test]
+fn who_owes_more_than_its_stake_orders_no_more() {
+    let mut world = World::with_staking();
+    world.by_hand(|context| {
+        let mut record = context.ledger.validator(&address(97))?;
+        record.owed = Amount(Amount::hold(1_000).0 - 1);
+        context.save(&record)
+    });
+    world.advance(1);
+    assert!(ordering(&world).contains(&address(97)));
+    // What it has at stake beside its owner's helps it to nothing.
+    world.done(
+        1,
+        Body::Delegate {
+            validator: address(97),
+            stake: Stake(500),
+        },
+    );
+    // It misses another turn.
+    world.builder = 98;
+    world.advance(20);
+    assert!(!ordering(&world).contains(&address(97)));
 }

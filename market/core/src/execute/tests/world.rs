@@ -412,7 +412,7 @@ impl World {
     /// As a seal proof does.
     pub fn activate(&mut self, number: u64) {
         let mut sector = self.sector(number);
-        let crate::state::SectorStatus::PreCommitted { at } = sector.status else {
+        let crate::state::SectorStatus::PreCommitted { at, .. } = sector.status else {
             panic!("not pre-committed");
         };
         self.by_hand(|context| {
