@@ -53,7 +53,8 @@ fn each_field(good: &Header) -> Vec<(&'static str, Header)> {
         beacon: _,
         next_validators: _,
     } = good;
-    let spoils: [(&str, fn(&mut Header)); 18] = [
+    type Spoil = fn(&mut Header);
+    let spoils: [(&str, Spoil); 18] = [
         ("height", |h| h.height.0 += 1),
         ("height", |h| h.height.0 -= 1),
         ("height", |h| h.height = Height(0)),
@@ -75,7 +76,7 @@ fn each_field(good: &Header) -> Vec<(&'static str, Header)> {
         ("beacon", |h| h.beacon.0[95] ^= 1),
         ("next_validators", |h| h.next_validators.0[0] ^= 1),
     ];
-    let spoil = |(name, spoil): (&'static str, fn(&mut Header))| {
+    let spoil = |(name, spoil): (&'static str, Spoil)| {
         let mut header = good.clone();
         spoil(&mut header);
         (name, header)

@@ -393,7 +393,7 @@ impl Play {
         for sector in query::sectors_of(&self.world.view, provider.id).unwrap() {
             let id = sector.id;
             let held = match sector.status {
-                SectorStatus::PreCommitted { at } => {
+                SectorStatus::PreCommitted { at, .. } => {
                     if next > schedule::seal_challenge_height(parameters, at) {
                         chore(Body::ProveSeal {
                             sector: id,
@@ -846,7 +846,7 @@ impl Play {
         };
         let terms = |shard: u64| ShardTerms {
             provider: ProviderId((a + shard) % count),
-            tier: if (a + shard) % 5 == 0 {
+            tier: if (a + shard).is_multiple_of(5) {
                 Tier::Cold
             } else {
                 Tier::Hot
@@ -923,7 +923,7 @@ fn as_proven(
     match &message.body {
         Body::ProveSeal { sector, .. } => {
             let mut sector = context.ledger.sector(*sector).unwrap();
-            let SectorStatus::PreCommitted { at } = sector.status else {
+            let SectorStatus::PreCommitted { at, .. } = sector.status else {
                 panic!("not pre-committed");
             };
             context.unschedule(Due::Seal(sector.id), schedule::seal_due(parameters, at));

@@ -1,12 +1,11 @@
 //! What can be wrong with two statements of a validator.
 
 use super::super::world::{World, address, key};
+use super::spoiled::{Cases, Spoil};
 use crate::equivocation::{Equivocation, SignedBallot, SignedOffer};
 use crate::finality::{Ballot, BallotKind, Offer};
 use crate::message::{Body, SigningContext};
 use crate::units::{BlockId, Height, NetworkId, Round, Signature};
-
-type Cases = Vec<(Body, &'static str)>;
 
 const APART: &str = "are not of one validator";
 const SAME: &str = "say the same";
@@ -43,7 +42,7 @@ pub fn spoiled(good: &Equivocation) -> Cases {
         spoil(&mut ballot);
         by(network, 98, ballot)
     };
-    let spoils: [(&dyn Fn(&mut Ballot), &str); 5] = [
+    let spoils: [Spoil<'_, Ballot>; 5] = [
         (&|b| b.kind = BallotKind::Prevote, APART),
         (&|b| b.height = Height(u64::MAX), APART),
         (&|b| b.round = Round(u32::MAX), APART),
@@ -123,7 +122,7 @@ fn offers(network: NetworkId, wrong: &mut impl FnMut(Equivocation, &'static str)
         let first = sign(98, offer(1));
         wrong(Equivocation::Offers { first, second }, reason);
     };
-    let spoils: [(&dyn Fn(&mut Offer), &str); 4] = [
+    let spoils: [Spoil<'_, Offer>; 4] = [
         (&|o| o.height = Height(1), APART),
         (&|o| o.round = Round(1), APART),
         (&|o| o.proposer = address(97), APART),

@@ -22,7 +22,11 @@ use crate::units::{
 use holdfast_proofs::proof::ProofBytes;
 use holdfast_proofs::sector::SectorClass;
 
-type Cases = Vec<(Body, &'static str)>;
+/// Messages, and why each is refused.
+pub type Cases = Vec<(Body, &'static str)>;
+
+/// How to spoil something, and what the refusal says then.
+pub type Spoil<'a, T> = (&'a dyn Fn(&mut T), &'static str);
 
 /// Amounts that nobody has: around the largest parameter, the largest genesis and the end of the
 /// numbers.
@@ -46,12 +50,8 @@ fn beyond(make: impl Fn(Amount) -> Body, reason: &'static str) -> Cases {
 }
 
 /// A copy of `good` for each way to spoil it.
-fn each<T: Clone>(
-    good: &T,
-    make: impl Fn(T) -> Body,
-    cases: Vec<(&dyn Fn(&mut T), &'static str)>,
-) -> Cases {
-    let spoil = |(spoil, reason): (&dyn Fn(&mut T), &'static str)| {
+fn each<T: Clone>(good: &T, make: impl Fn(T) -> Body, cases: Vec<Spoil<'_, T>>) -> Cases {
+    let spoil = |(spoil, reason): Spoil<'_, T>| {
         let mut bad = good.clone();
         spoil(&mut bad);
         (make(bad), reason)

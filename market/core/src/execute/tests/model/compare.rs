@@ -67,7 +67,7 @@ fn of_ledger(play: &Play) -> Lines {
     }
     for one in play.sectors() {
         let stand = match one.status {
-            SectorStatus::PreCommitted { at } => Stand::PreCommitted(at.0),
+            SectorStatus::PreCommitted { at, .. } => Stand::PreCommitted(at.0),
             SectorStatus::Active { .. } => Stand::Active,
             SectorStatus::Faulty { recovering: false } => Stand::Faulty,
             SectorStatus::Faulty { recovering: true } => Stand::Recovering,
