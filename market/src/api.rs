@@ -101,7 +101,10 @@ pub fn router(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver
         .route("/v1/deal-sets/{pack}", get(objects::deal_set))
         .route("/v1/providers/{id}/channels", get(objects::channels_to))
         .route("/v1/channels", get(objects::channels))
-        .route("/v1/channels/{provider}/{payer}", get(objects::channel))
+        .route(
+            "/v1/channels/{provider}/{payer}/{reader}",
+            get(objects::channel),
+        )
         .route("/v1/names/{owner}/{label}", get(objects::name))
         .route("/v1/economy", get(stake::economy))
         .route("/v1/validators", get(stake::validators))

@@ -292,9 +292,17 @@ async fn close(session: &Session, providers: &[u64]) -> Result<Vec<Closed>, Comm
         if !named || channel.closing.is_some() {
             continue;
         }
-        let sent = session.sender().send(Body::CloseChannel { provider }).await;
+        let reader = channel.id.reader;
+        let body = match reader == session.address() {
+            true => Body::CloseChannel { provider },
+            false => Body::RevokeGrant {
+                reader,
+                providers: vec![provider],
+            },
+        };
+        let sent = session.sender().send(body).await;
         sent.map_err(|error| told(error.into()))?;
-        let channel = ledger.channel(provider, session.address()).await;
+        let channel = ledger.channel(provider, channel.id.parties()).await;
         let channel = channel.map_err(|error| told(error.into()))?;
         closed.push(Closed {
             provider,

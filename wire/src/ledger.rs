@@ -13,7 +13,7 @@ pub use types::{
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
-use holdfast_market_core::channel::Channel;
+use holdfast_market_core::channel::{Channel, Parties};
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::governance::Proposal;
 use holdfast_market_core::message::{SignedMessage, Undecodable, Unencodable, decode, encode};
@@ -298,16 +298,18 @@ impl LedgerClient {
             .await
     }
 
-    /// The channel of a payer to a provider.
+    /// The channel of these to a provider.
     ///
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channel(
         &self,
         provider: ProviderId,
-        payer: Address,
+        parties: Parties,
     ) -> Result<Channel, LedgerError> {
-        self.json(&format!("/v1/channels/{provider}/{payer}")).await
+        let Parties { payer, reader } = parties;
+        self.json(&format!("/v1/channels/{provider}/{payer}/{reader}"))
+            .await
     }
 
     /// The channels to a provider.
@@ -315,11 +317,11 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channels_to(&self, provider: ProviderId) -> Result<Vec<Channel>, LedgerError> {
-        let payer = |one: &Channel| one.id.payer.to_string();
+        let parties = |one: &Channel| format!("{}.{}", one.id.payer, one.id.reader);
         self.pages(
             &format!("/v1/providers/{provider}/channels"),
             LIST_PAGE,
-            payer,
+            parties,
         )
         .await
     }
@@ -329,8 +331,8 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>, LedgerError> {
-        let provider = |one: &Channel| one.id.provider.to_string();
-        self.pages(&format!("/v1/channels?payer={payer}"), LIST_PAGE, provider)
+        let end = |one: &Channel| format!("{}.{}", one.id.provider, one.id.reader);
+        self.pages(&format!("/v1/channels?payer={payer}"), LIST_PAGE, end)
             .await
     }
 

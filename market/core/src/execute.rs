@@ -8,9 +8,11 @@ mod due;
 mod election;
 mod embed;
 mod governance;
+mod name;
 mod opening;
 mod promise;
 mod provider;
+mod repair;
 mod sector;
 mod spacetime;
 mod stake;
@@ -382,8 +384,19 @@ impl<V: ReadView> Context<'_, V> {
                 label,
                 version,
                 root,
-            } => self.publish_name(sender, label, *version, root),
+                lease,
+            } => self.publish_name(sender, label, *version, root, *lease),
+            Body::TransferName { owner, label, to } => self.transfer_name(sender, owner, label, to),
+            Body::AcquireLease {
+                label,
+                holder,
+                blocks,
+                token,
+            } => self.acquire_lease(sender, label, holder, *blocks, *token),
+            Body::ReleaseLease { lease, label } => self.release_lease(sender, label, *lease),
             Body::ProposeDealSet(proposal) => self.propose_deal_set(sender, proposal),
+            Body::TopUpRepair { pack, amount } => self.top_up_repair(sender, pack, *amount),
+            Body::ClaimRepair { deal, provider } => self.claim_repair(sender, deal, *provider),
             Body::CancelDealSet { pack } => self.cancel_deal_set(sender, pack),
             Body::RenewDealSet {
                 pack,
@@ -432,6 +445,13 @@ impl<V: ReadView> Context<'_, V> {
             Body::OpenChannel { provider, deposit } => {
                 self.open_channel(sender, *provider, *deposit)
             }
+            Body::AttachReadBudget {
+                pack,
+                reader,
+                deposit,
+                until,
+            } => self.attach_read_budget(sender, pack, reader, *deposit, *until),
+            Body::RevokeGrant { reader, providers } => self.revoke_grant(sender, reader, providers),
             Body::CloseChannel { provider } => self.close_channel(sender, *provider),
             Body::RedeemVoucher { voucher } => self.redeem_voucher(sender, voucher),
         }

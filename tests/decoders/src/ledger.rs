@@ -98,6 +98,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             encoded([sample::channel()])
         }),
         cbor("state-name", plain::<Name>, || encoded([sample::name()])),
+        cbor("state-moved-name", plain::<Address>, || {
+            encoded([sample::address(4)])
+        }),
         cbor("state-supply", supply, || encoded([sample::supply()])),
         cbor("state-validators", plain::<ValidatorSets>, || {
             encoded([sample::validator_sets()])

@@ -381,9 +381,9 @@ async fn who_runs_one_validator_twice_is_shown_to_the_ledger_and_slashed() {
         let record = query::validator(&ledger.view(), &culprit).unwrap().unwrap();
         matches!(record.status, ValidatorStatus::Slashed { .. })
     };
-    for index in 0..3 {
-        until(&five[index], slashed).await;
-        until(&five[index], |ledger| keys_of(ledger).len() == 3).await;
+    for market in &five[..3] {
+        until(market, slashed).await;
+        until(market, |ledger| keys_of(ledger).len() == 3).await;
     }
     // Three go on without it.
     let further = five[0].height().after(Blocks(5));

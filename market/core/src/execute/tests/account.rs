@@ -82,38 +82,6 @@ fn a_block_whose_fees_an_account_cannot_pay_together_is_no_block() {
 }
 
 #[test]
-fn names_rise_and_take_a_content_identifier_only() {
-    let mut world = World::new();
-    let root = cid::Cid::new_v1(
-        0x55,
-        cid::multihash::Multihash::wrap(0x1e, &[3; 32]).unwrap(),
-    );
-    let publish = |label: &str, version, root: Vec<u8>| Body::PublishName {
-        label: label.into(),
-        version,
-        root,
-    };
-    world.done(0, publish("drive", 1, root.to_bytes()));
-    world.done(0, publish("drive", 2, root.to_bytes()));
-    world.refused(0, publish("drive", 2, root.to_bytes()), "the version");
-    world.refused(0, publish("", 3, root.to_bytes()), "the label's length");
-    world.refused(
-        0,
-        publish(&"x".repeat(65), 3, root.to_bytes()),
-        "the label's length",
-    );
-    world.refused(0, publish("drive", 3, vec![]), "the root's length");
-    world.refused(0, publish("drive", 3, vec![1; 65]), "the root's length");
-    world.refused(0, publish("drive", 3, vec![0xff; 8]), "content identifier");
-    let name = query::name(&world.view, &address(0), "drive")
-        .unwrap()
-        .unwrap();
-    assert_eq!((name.version, name.root), (2, root.to_bytes()));
-    // Another's name of the same label is another name.
-    world.done(1, publish("drive", 1, root.to_bytes()));
-}
-
-#[test]
 fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
     let world = World::new();
     let good = world.sign(0, 0, transfer(1, Amount(1)));
@@ -137,6 +105,7 @@ fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
             label: String::new(),
             version: 0,
             root: vec![0; 600_000],
+            lease: None,
         }
     });
     let cases = [

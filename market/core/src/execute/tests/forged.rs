@@ -178,6 +178,7 @@ fn a_block_beyond_its_bounds_is_none() {
             label: "x".into(),
             version: nonce,
             root: vec![1; 500_000],
+            lease: None,
         };
         world.sign(0, nonce, body)
     };

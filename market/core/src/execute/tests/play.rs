@@ -74,6 +74,8 @@ pub enum Kind {
     DeclareFault,
     Recover,
     Claim,
+    TopUp,
+    Repair,
     Demand,
     Answer,
     Fraud,
@@ -84,7 +86,7 @@ pub enum Kind {
 }
 
 /// Often what leads far, seldom what ends much.
-const KINDS: [(u32, Kind); 24] = [
+const KINDS: [(u32, Kind); 26] = [
     (1, Kind::Transfer),
     (1, Kind::Publish),
     (1, Kind::Register),
@@ -102,6 +104,8 @@ const KINDS: [(u32, Kind); 24] = [
     (2, Kind::DeclareFault),
     (4, Kind::Recover),
     (6, Kind::Claim),
+    (2, Kind::TopUp),
+    (8, Kind::Repair),
     (5, Kind::Demand),
     (3, Kind::Answer),
     (3, Kind::Fraud),
@@ -229,15 +233,15 @@ impl Play {
         }
     }
 
-    /// Two providers: account 0 owns and runs the first, account 1 owns the second and account 2
-    /// runs it.
+    /// Three providers: account 0 owns and runs the first, account 1 owns the second and account 2
+    /// runs it, account 3 owns and runs the third.
     pub fn beginning(&self) -> Vec<(usize, Body)> {
         let register = |worker| Body::RegisterProvider {
             worker: address(worker),
             offer: self.offer(1, 1),
             collateral: Amount(self.unit * 50),
         };
-        vec![(0, register(0)), (1, register(2))]
+        vec![(0, register(0)), (1, register(2)), (3, register(3))]
     }
 
     /// An offer at so many parts of a unit.
@@ -623,6 +627,7 @@ impl Play {
                     label: if a % 2 == 0 { "a" } else { "b" }.into(),
                     version: b,
                     root: vec![1, 0x55, 0, 0],
+                    lease: None,
                 },
             ),
             Kind::Register => {
@@ -722,8 +727,38 @@ impl Play {
                 (of_sector, body)
             }
             Kind::Claim => self.claim(&deals, a, b)?,
+            Kind::TopUp => {
+                let body = Body::TopUpRepair {
+                    pack: pack?.pack.id().unwrap(),
+                    amount: Amount(amount.0 / 4),
+                };
+                (Some(client), body)
+            }
+            Kind::Repair => {
+                let lost = deals.iter().filter(|(_, deal)| deal.status.is_lost());
+                let lost: Vec<_> = lost.collect();
+                let (deal, found) = pick(&lost, b).copied().or(deal)?;
+                // Mostly one that may: who had it last may not, nor who has another of the pack.
+                let may = |one: &&Provider| {
+                    let mut others = deals.iter().filter(|(other, _)| other.pack == deal.pack);
+                    let holds = |deal: &Deal| deal.status.is_living() && deal.provider == one.id;
+                    one.id != found.provider && !others.any(|(_, other)| holds(other))
+                };
+                let chosen = providers
+                    .iter()
+                    .find(may)
+                    .filter(|_| a % 8 != 7)
+                    .or(provider)?;
+                let body = Body::ClaimRepair {
+                    deal: *deal,
+                    provider: chosen.id,
+                };
+                (account_of(&chosen.worker), body)
+            }
             Kind::Demand => {
-                let (deal, found) = deal?;
+                // Where one waits already, others come to wait behind it.
+                let asked = held.iter().find(|(_, deal)| deal.demand.is_some());
+                let (deal, found) = asked.filter(|_| a % 2 == 0).or(deal)?;
                 let quads = found.length.0.div_ceil(127);
                 let quad = if b < 100 { b % quads } else { b };
                 (Some(client), Body::DemandOpening { deal: *deal, quad })
@@ -874,7 +909,7 @@ impl Play {
                 shard_length: length,
             },
             terms: (0..n.into()).map(terms).collect(),
-            repair_threshold: 1,
+            repair_threshold: n,
             repair_budget: Amount(amount.0 % self.unit),
         }
     }

@@ -107,6 +107,10 @@ impl Contest {
             }
         }
         for (id, deal) in self.play.deals() {
+            // What a repair under way is paid goes to who has begun it, or back.
+            if let Some(repair) = &deal.repair {
+                add(account_of(&deal.owner).unwrap(), repair.work.0);
+            }
             let waiting = ledger.waiting_demands(&id).unwrap();
             for demand in deal.demand.iter().chain(&waiting) {
                 add(account_of(&demand.by).unwrap(), demand.deposit.0);

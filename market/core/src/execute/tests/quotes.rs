@@ -173,7 +173,7 @@ proptest! {
     fn what_costs_only_its_fee_takes_no_grain_more(version in 1u64..u64::MAX, bytes in 1usize..60) {
         let mut world = World::new();
         let label = "x".repeat(bytes);
-        let body = Body::PublishName { label, version, root: vec![1, 0x55, 0, 0] };
+        let body = Body::PublishName { label, version, root: vec![1, 0x55, 0, 0], lease: None };
         world.costs_exactly(PAYER, &body, Amount::ZERO);
     }
 

@@ -81,8 +81,8 @@ pub fn spoiled(good: &Equivocation) -> Cases {
             second: of(None),
         }
     };
-    wrong(both(50, 0), "there is no validator");
-    for height in [2, 1 << 63, u64::MAX] {
+    wrong(both(50, 1), "there is no validator");
+    for height in [4, 1 << 63, u64::MAX] {
         wrong(both(98, height), "the evidence cannot be included before");
     }
     offers(network, &mut wrong);
@@ -99,7 +99,7 @@ fn by(network: NetworkId, signer: usize, ballot: Ballot) -> SignedBallot {
 
 fn offers(network: NetworkId, wrong: &mut impl FnMut(Equivocation, &'static str)) {
     let offer = |block: u8| Offer {
-        height: Height(0),
+        height: Height(1),
         round: Round(0),
         block: BlockId([block; 32]),
         valid_round: None,
@@ -123,7 +123,7 @@ fn offers(network: NetworkId, wrong: &mut impl FnMut(Equivocation, &'static str)
         wrong(Equivocation::Offers { first, second }, reason);
     };
     let spoils: [Spoil<'_, Offer>; 4] = [
-        (&|o| o.height = Height(1), APART),
+        (&|o| o.height = Height(2), APART),
         (&|o| o.round = Round(1), APART),
         (&|o| o.proposer = address(97), APART),
         (&|o| o.block = BlockId([1; 32]), SAME),

@@ -3,12 +3,12 @@
 use super::super::play::{opening, piece_roots};
 use super::super::validator::two_ballots;
 use super::super::world::{World, address, beacon_of, deal_id, group, key, offer, sector_id};
-use crate::channel::{SignedVoucher, Voucher};
+use crate::channel::{Parties, SignedVoucher, Voucher};
 use crate::governance::{AmountParameter, ParameterChange};
-use crate::message::{Acceptance, Body, SpacetimeProof};
+use crate::message::{Acceptance, Body, LeaseClaim, SpacetimeProof};
 use crate::query;
 use crate::schedule;
-use crate::units::{Amount, Height, Periods, ProposalId, ProviderId, SectorNumber, Stake};
+use crate::units::{Amount, Blocks, Height, Periods, ProposalId, ProviderId, SectorNumber, Stake};
 use holdfast_proofs::proof::ProofBytes;
 
 /// What comes of the right message.
@@ -77,6 +77,9 @@ pub fn settings() -> Vec<Setting> {
     all.extend(embeds());
     all.extend(disputes());
     all.extend(channels());
+    all.extend(names());
+    all.extend(repairs());
+    all.extend(budgets());
     all.extend(stake());
     all.extend(votes());
     all
@@ -91,6 +94,7 @@ fn accounts() -> Vec<Setting> {
         label: "drive".into(),
         version,
         root: vec![1, 0x55, 0, 0],
+        lease: None,
     };
     let mut named = World::new();
     named.done(0, publish(7));
@@ -329,7 +333,7 @@ fn channels() -> Vec<Setting> {
         world
     };
     let redeemed = with(true);
-    let channel = query::channel(&redeemed.view, PROVIDER, &address(1));
+    let channel = query::channel(&redeemed.view, PROVIDER, &Parties::own(address(1)));
     let voucher = Voucher {
         channel: channel.unwrap().unwrap().id,
         amount: Amount::hold(5),
@@ -343,6 +347,105 @@ fn channels() -> Vec<Setting> {
         done(redeemed, 0, Body::RedeemVoucher { voucher })
             .again("above the 5 HOLD that was paid")
             .only(NO_WORKER),
+    ]
+}
+
+/// Account 0 has a name, and a lease of it.
+fn names() -> Vec<Setting> {
+    let publish = Body::PublishName {
+        label: "drive".into(),
+        version: 7,
+        root: vec![1, 0x55, 0, 0],
+        lease: None,
+    };
+    let named = || {
+        let mut world = World::new();
+        world.done(0, publish.clone());
+        world
+    };
+    let give = Body::TransferName {
+        owner: address(0),
+        label: "drive".into(),
+        to: address(1),
+    };
+    let lease = |token| Body::AcquireLease {
+        label: "drive".into(),
+        holder: address(2),
+        blocks: Blocks(60),
+        token,
+    };
+    let mut leased = named();
+    leased.done(0, lease(None));
+    let release = Body::ReleaseLease {
+        lease: LeaseClaim {
+            owner: address(0),
+            token: 1,
+        },
+        label: "drive".into(),
+    };
+    vec![
+        done(named(), 0, give).only(Some("only the owner of the name `drive`")),
+        done(named(), 0, lease(None))
+            .again("the name is leased to")
+            .only(Some("has no name `drive`")),
+        done(leased, 0, release)
+            .again("holds no lease")
+            .only(Some("holds no lease")),
+    ]
+}
+
+/// The first of two shards is lost with its sector; account 3's provider may repair it.
+fn repairs() -> Vec<Setting> {
+    let lost = || {
+        let mut world = World::with_sector();
+        let (keeper, repairer) = (world.join(2), world.join(3));
+        let mut proposal = world.proposal(1);
+        proposal.terms[1].provider = keeper;
+        proposal.repair_threshold = 2;
+        proposal.repair_budget = Amount::hold(1);
+        let pack = proposal.pack.id().unwrap();
+        world.done(1, Body::ProposeDealSet(proposal));
+        world.done(0, world.accept(deal_id(pack, 0)));
+        world.embed_by_hand(sector_id(0), 5, deal_id(pack, 0));
+        let sector = sector_id(0);
+        world.done(0, Body::TerminateSector { sector });
+        (world, pack, repairer)
+    };
+    let (world, pack, provider) = lost();
+    let claim = Body::ClaimRepair {
+        deal: deal_id(pack, 0),
+        provider,
+    };
+    let (other, pack, _) = lost();
+    let amount = Amount::hold(1);
+    vec![
+        done(other, 4, Body::TopUpRepair { pack, amount }),
+        done(world, 3, claim)
+            .again("is proposed; this needs failed")
+            .only(Some("only the worker of provider 2")),
+    ]
+}
+
+/// Account 4 may read a pack at account 1's cost.
+fn budgets() -> Vec<Setting> {
+    let (world, pack) = World::embedded();
+    let attach = Body::AttachReadBudget {
+        pack,
+        reader: address(4),
+        deposit: Amount::hold(5),
+        until: Height(world.height().0 + 50),
+    };
+    let (mut granted, _) = World::embedded();
+    granted.done(1, attach.clone());
+    let revoke = Body::RevokeGrant {
+        reader: address(4),
+        providers: vec![PROVIDER],
+    };
+    vec![
+        done(world, 1, attach),
+        done(granted, 1, revoke)
+            .again("closes at height")
+            .only(Some("there is no channel to provider 0")),
     ]
 }
 
@@ -385,8 +488,9 @@ fn stake() -> Vec<Setting> {
     let collect = Body::CollectReward {
         validator: address(98),
     };
-    let world = World::with_staking();
-    let evidence = two_ballots(&world, 98, 0);
+    let mut world = World::with_staking();
+    world.advance(2);
+    let evidence = two_ballots(&world, 98, 1);
     let nothing_there = Some("has 0 HOLD at stake");
     vec![
         done(World::with_staking(), 4, register(100)).again("exists already"),

@@ -6,17 +6,17 @@ use super::super::world::{address, beacon_of, group, node, offer, sector_id};
 use crate::channel::{ChannelId, SignedVoucher, Voucher};
 use crate::governance::{AmountParameter, Governance, ParameterChange, ShareParameter};
 use crate::message::{
-    Acceptance, Body, DealSetProposal, EmbedCommit, GroupLayout, GroupRoot, LaneGroups, PackHeader,
-    PieceOpening, PlacedSubtree, PreCommit, ProviderOffer, ReplicaCommit, SectorRoots, ShardTerms,
-    SpacetimeProof,
+    Acceptance, Body, DealSetProposal, EmbedCommit, GroupLayout, GroupRoot, LaneGroups, LeaseClaim,
+    PackHeader, PieceOpening, PlacedSubtree, PreCommit, ProviderOffer, ReplicaCommit, SectorRoots,
+    ShardTerms, SpacetimeProof,
 };
 use crate::parameters::Parameters;
 use crate::quote::MAX_TERM;
 use crate::receipt::{Receipt, SignedReceipt, Tier};
 use crate::stake::MOST_STAKE;
 use crate::units::{
-    Address, Amount, BeaconKey, BeaconSignature, ByteCount, Deadline, DealId, Height, PackId,
-    Period, Periods, ProposalId, ProviderId, SectorId, SectorNumber, ShardIndex, ShardRoot,
+    Address, Amount, BeaconKey, BeaconSignature, Blocks, ByteCount, Deadline, DealId, Height,
+    PackId, Period, Periods, ProposalId, ProviderId, SectorId, SectorNumber, ShardIndex, ShardRoot,
     Signature, Stake,
 };
 use holdfast_proofs::proof::ProofBytes;
@@ -101,7 +101,121 @@ pub fn spoiled(good: &Body) -> Cases {
             label,
             version,
             root,
+            lease: _,
         } => name(label, *version, root),
+        Body::TransferName {
+            owner: _,
+            label,
+            to,
+        } => {
+            let with = |owner, label: &str| Body::TransferName {
+                owner,
+                label: label.into(),
+                to: *to,
+            };
+            let mut cases = labels(|label| with(address(0), label));
+            cases.push((with(address(3), label), "has no name `drive`"));
+            cases.push((with(Address([0; 32]), label), "has no name `drive`"));
+            cases
+        }
+        Body::AcquireLease {
+            label,
+            holder,
+            blocks,
+            token,
+        } => {
+            let with = |label: &str, blocks, token| Body::AcquireLease {
+                label: label.into(),
+                holder: *holder,
+                blocks,
+                token,
+            };
+            let mut cases = labels(|label| with(label, *blocks, *token));
+            for span in [0, 14_401, u64::MAX] {
+                let body = with(label, Blocks(span), *token);
+                cases.push((body, "the number of blocks"));
+            }
+            for other in [0, 1, u64::MAX] {
+                cases.push((with(label, *blocks, Some(other)), "holds no lease"));
+            }
+            cases
+        }
+        Body::ReleaseLease { lease, label } => {
+            let LeaseClaim { owner, token } = *lease;
+            let with = |owner, token, label: &str| Body::ReleaseLease {
+                lease: LeaseClaim { owner, token },
+                label: label.into(),
+            };
+            let mut cases = labels(|label| with(owner, token, label));
+            cases.push((with(address(3), token, label), "has no name `drive`"));
+            for other in [0, 2, u64::MAX] {
+                cases.push((with(owner, other, label), "holds no lease"));
+            }
+            cases
+        }
+        Body::TopUpRepair { pack, amount } => {
+            let with = |pack, amount| Body::TopUpRepair { pack, amount };
+            let mut cases = beyond(|amount| with(*pack, amount), "fund it with");
+            cases.push((with(*pack, Amount(0)), "the amount is empty"));
+            cases.push((with(PackId([9; 32]), *amount), "no deal set of pack"));
+            cases
+        }
+        Body::ClaimRepair { deal, provider } => {
+            let with = |deal, provider| Body::ClaimRepair { deal, provider };
+            let nobody = "no deal set of pack";
+            let mut cases = no_deals(*deal, |deal| with(deal, *provider), nobody);
+            cases.extend(strangers(|id| with(*deal, id)));
+            cases.push((with(*deal, ProviderId(1)), "only the worker of provider 1"));
+            let shard = ShardIndex(1);
+            let living = with(DealId { shard, ..*deal }, *provider);
+            cases.push((living, "is proposed; this needs failed"));
+            cases
+        }
+        Body::AttachReadBudget {
+            pack,
+            reader,
+            deposit,
+            until,
+        } => {
+            let with = |pack, reader, deposit, until| Body::AttachReadBudget {
+                pack,
+                reader,
+                deposit,
+                until,
+            };
+            let (pack, reader, deposit, until) = (*pack, *reader, *deposit, *until);
+            let dear = |amount| with(pack, reader, amount, until);
+            let mut cases = beyond(dear, "fund it with");
+            for amount in [0, 1, 999_999] {
+                cases.push((dear(Amount(amount)), "the deposit for each provider"));
+            }
+            for past in [0, 1, until.0 - 49] {
+                let body = with(pack, reader, deposit, Height(past));
+                cases.push((body, "the budget was due by"));
+            }
+            let unknown = with(PackId([9; 32]), reader, deposit, until);
+            cases.push((unknown, "no deal set of pack"));
+            cases.push((with(pack, address(1), deposit, until), "the reader"));
+            cases
+        }
+        Body::RevokeGrant { reader, providers } => {
+            let with = |reader, ids: &[u64]| Body::RevokeGrant {
+                reader,
+                providers: ids.iter().map(|id| ProviderId(*id)).collect(),
+            };
+            let many: Vec<u64> = (0..65).collect();
+            let none = "there is no channel to provider";
+            assert_eq!(providers.len(), 1);
+            vec![
+                (with(*reader, &[]), "the number of providers"),
+                (with(*reader, &many), "the number of providers"),
+                (with(*reader, &[0, 0]), "providers must be listed once"),
+                (with(*reader, &[1, 0]), "providers must be listed once"),
+                (with(*reader, &[0, 7]), none),
+                (with(*reader, &[u64::MAX]), none),
+                (with(address(3), &[0]), none),
+            ]
+        }
         Body::ProposeDealSet(proposal) => deal_set(proposal),
         Body::RenewDealSet {
             pack,
@@ -408,13 +522,28 @@ fn changes(good: &ParameterChange) -> Cases {
     cases
 }
 
+fn labels(with: impl Fn(&str) -> Body) -> Cases {
+    let labels = [0, 65, 200].map(|length| with(&"x".repeat(length)));
+    let labels = labels.map(|body| (body, "the label's length"));
+    let mut cases = labels.to_vec();
+    cases.push((with("other"), "no name"));
+    cases
+}
+
 fn name(label: &str, version: u64, root: &[u8]) -> Cases {
-    let with = |label: &str, version, root: &[u8]| Body::PublishName {
+    let under = |label: &str, version, root: &[u8], lease| Body::PublishName {
         label: label.into(),
         version,
         root: root.into(),
+        lease,
     };
+    let with = |label: &str, version, root: &[u8]| under(label, version, root, None);
     let mut cases = Vec::new();
+    for token in [0, 1, u64::MAX] {
+        let owner = address(0);
+        let lease = Some(LeaseClaim { owner, token });
+        cases.push((under(label, version, root, lease), "holds no lease"));
+    }
     for length in [0, 65, 200] {
         let long = "x".repeat(length);
         cases.push((with(&long, version, root), "the label's length"));
@@ -984,6 +1113,7 @@ fn vouchers(good: &SignedVoucher) -> Cases {
     let Voucher { channel, amount: _ } = voucher;
     let ChannelId {
         payer: _,
+        reader: _,
         provider: _,
         opened: _,
     } = channel;
@@ -997,6 +1127,10 @@ fn vouchers(good: &SignedVoucher) -> Cases {
             ),
             (
                 &|v| v.voucher.channel.payer = Address([0; 32]),
+                "there is no channel to provider 0",
+            ),
+            (
+                &|v| v.voucher.channel.reader = address(2),
                 "there is no channel to provider 0",
             ),
             (

@@ -75,7 +75,16 @@ pub struct Set {
     pub owner: Address,
     pub at: u64,
     pub n: u8,
+    pub k: u8,
+    pub threshold: u8,
     pub budget: u128,
+}
+
+#[derive(Clone)]
+pub struct Repair {
+    pub due: u64,
+    pub deposit: u128,
+    pub work: u128,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +118,7 @@ pub struct Deal {
     pub price: u128,
     pub term: u64,
     pub first_term: u64,
+    pub first_provider: u64,
     pub fund_by: u64,
     pub status: Status,
     /// The sector that it is embedded in, or being so.
@@ -122,6 +132,11 @@ pub struct Deal {
     pub demands: Vec<Demand>,
     /// When the dispute window after it is over.
     pub release: Option<u64>,
+    /// Of what its loss paid, what is for the work of replacing it.
+    pub set_aside: u128,
+    pub repair: Option<Repair>,
+    /// What lay in it has gone back to the repair budget already.
+    pub escrow_went_back: bool,
 }
 
 #[derive(Clone)]
@@ -151,7 +166,7 @@ pub struct Model {
 }
 
 /// What a test over random hands should come to.
-pub const CORNERS: [&str; 16] = [
+pub const CORNERS: [&str; 18] = [
     "sector active",
     "sector faulty",
     "sector recovering",
@@ -164,6 +179,8 @@ pub const CORNERS: [&str; 16] = [
     "deal failed",
     "deals renewed",
     "demands wait",
+    "a repair under way",
+    "a repair done",
     "an embed under way",
     "a provider that retires",
     "a past worker",
@@ -240,6 +257,13 @@ impl Model {
                 self.credit(to, amount.0);
                 Some(())
             }
+            Body::TopUpRepair { pack, amount } => {
+                need(amount.0 > 0 && self.sets.contains_key(pack) && self.live(pack) > 0)?;
+                self.debit(sender, amount.0)?;
+                self.sets.get_mut(pack)?.budget += amount.0;
+                Some(())
+            }
+            Body::ClaimRepair { deal, provider } => self.claim_repair(sender, deal, provider.0),
             Body::PublishName { label, version, .. } => {
                 let name = (*sender, label.clone());
                 need(self.names.get(&name).is_none_or(|last| version > last))?;
@@ -376,6 +400,11 @@ impl Model {
                 Some(())
             }
             Body::RedeemVoucher { voucher } => self.redeem(sender, voucher),
+            Body::TransferName { .. }
+            | Body::AcquireLease { .. }
+            | Body::ReleaseLease { .. }
+            | Body::AttachReadBudget { .. }
+            | Body::RevokeGrant { .. } => unreachable!("random hands send none of these"),
             // Networks whose validators and numbers are those of their genesis.
             Body::RegisterValidator { .. }
             | Body::UpdateValidator { .. }
@@ -494,7 +523,11 @@ impl Model {
                 sector.locked + embed.map_or(0, |_| self.p.economy.embed_deposit.0)
             });
         let of_deals = self.deals.values().filter(|deal| deal.provider == id);
-        of_sectors.sum::<u128>() + of_deals.map(|deal| deal.locked).sum::<u128>()
+        let of_deals = of_deals.map(|deal| {
+            let repair = deal.repair.as_ref();
+            deal.locked + repair.map_or(0, |repair| repair.deposit)
+        });
+        of_sectors.sum::<u128>() + of_deals.sum::<u128>()
     }
 
     pub fn free(&self, id: u64) -> u128 {
@@ -590,6 +623,13 @@ impl Model {
             seen.insert(name.into());
             if deal.term > deal.first_term {
                 seen.insert("deals renewed".into());
+            }
+            if deal.repair.is_some() {
+                seen.insert("a repair under way".into());
+            }
+            if deal.provider != deal.first_provider && matches!(deal.status, Status::Proven { .. })
+            {
+                seen.insert("a repair done".into());
             }
             if deal.demands.len() > 1 {
                 seen.insert("demands wait".into());

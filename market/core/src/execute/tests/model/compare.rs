@@ -115,6 +115,10 @@ fn of_ledger(play: &Play) -> Lines {
             (deal.per_period.0, deal.escrow.0, deal.locked.0),
         );
         lines.add(("periods", id), (deal.term.0, deal.paid.0, deal.refunded.0));
+        let release = deal.release.map(|height| height.0);
+        let repair = deal.repair.as_ref();
+        let repair = repair.map(|one| (one.due.0, one.deposit.0, one.work.0));
+        lines.add(("repair", id), (release, deal.set_aside.0, repair));
         let waiting = crate::ledger::Ledger::open(view)
             .unwrap()
             .waiting_demands(&id)
@@ -209,6 +213,10 @@ fn of_model(model: &Model) -> Lines {
             (deal.price, Model::escrow(deal), deal.locked),
         );
         lines.add(("periods", *id), (deal.term, deal.paid, deal.refunded));
+        let repair = deal.repair.as_ref();
+        let repair = repair.map(|one| (one.due, one.deposit, one.work));
+        lines.add(("repair", *id), (deal.release, deal.set_aside, repair));
+        escrow += deal.repair.as_ref().map_or(0, |one| one.work);
         let demands: Vec<_> = deal
             .demands
             .iter()

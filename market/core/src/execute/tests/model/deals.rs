@@ -1,7 +1,7 @@
 //! Deals from their proposal to their end, promises and openings.
 
 use super::super::play::{opening, piece_roots};
-use super::books::{Deal, Demand, Model, Set, Status, need, per_gib};
+use super::books::{Deal, Demand, GIB, Model, Repair, Set, Status, need, per_gib};
 use crate::message::{Acceptance, DealSetProposal, PieceOpening, SigningContext};
 use crate::receipt::SignedReceipt;
 use crate::units::{Address, DealId, PackId, ShardIndex};
@@ -12,6 +12,14 @@ const UNIT: u64 = 16 * 1024;
 impl Deal {
     pub fn is_held(&self) -> bool {
         matches!(self.status, Status::Accepted | Status::Proven { .. })
+    }
+
+    pub fn is_living(&self) -> bool {
+        self.is_held() || self.status == Status::Proposed
+    }
+
+    fn unsettled(&self) -> u64 {
+        self.term - self.paid - self.refunded
     }
 }
 
@@ -50,6 +58,7 @@ impl Model {
                 price,
                 term: terms.term.0,
                 first_term: terms.term.0,
+                first_provider: terms.provider.0,
                 fund_by: terms.fund_by.0,
                 status: Status::Proposed,
                 sector: None,
@@ -60,6 +69,9 @@ impl Model {
                 refunded: 0,
                 demands: Vec::new(),
                 release: None,
+                set_aside: 0,
+                repair: None,
+                escrow_went_back: false,
             };
             self.deals.insert(shard, deal);
         }
@@ -68,6 +80,8 @@ impl Model {
             owner: *sender,
             at: self.height,
             n: pack.n,
+            k: pack.k,
+            threshold: proposal.repair_threshold,
             budget: proposal.repair_budget.0,
         };
         self.sets.insert(id, set);
@@ -84,7 +98,10 @@ impl Model {
         let open: Vec<DealId> = self
             .of_set(pack)
             .into_iter()
-            .filter(|id| self.deals[id].status == Status::Proposed)
+            .filter(|id| {
+                let deal = &self.deals[id];
+                deal.status == Status::Proposed && deal.repair.is_none()
+            })
             .collect();
         need(!open.is_empty())?;
         for id in open {
@@ -173,15 +190,84 @@ impl Model {
         }
     }
 
+    /// A lost shard's deal becomes that of whoever takes it over.
+    pub fn claim_repair(&mut self, sender: &Address, id: &DealId, by: u64) -> Option<()> {
+        self.worked(by, sender)?;
+        need(self.provider(by)?.retiring.is_none())?;
+        let deal = self.deals.get(id)?;
+        need(matches!(
+            deal.status,
+            Status::Failed | Status::Broken { .. }
+        ))?;
+        need(deal.release.is_none() && deal.provider != by)?;
+        let living = self.live(&id.pack);
+        need(living > 0 && living < self.sets[&id.pack].threshold)?;
+        let others = self.of_set(&id.pack).into_iter().map(|id| &self.deals[&id]);
+        let others: Vec<&Deal> = others.filter(|other| other.is_living()).collect();
+        need(others.iter().all(|other| other.provider != by))?;
+        let longest = others.iter().map(|other| other.unsettled()).max()?;
+        let rest = deal.unsettled().min(longest);
+        need(rest > 0)?;
+        let work = deal.set_aside;
+        let cost = deal.price * u128::from(rest) + work;
+        let deposit = self.p.economy.repair_deposit.0;
+        need(self.free(by) >= deposit + self.p.economy.minimum_collateral.0)?;
+        let due = self.height + self.p.promise.0;
+        let set = self.sets.get_mut(&id.pack)?;
+        set.budget = set.budget.checked_sub(cost)?;
+        let deal = self.deals.get_mut(id)?;
+        deal.set_aside = 0;
+        deal.provider = by;
+        deal.worker = *sender;
+        deal.term = deal.paid + deal.refunded + rest;
+        deal.status = Status::Proposed;
+        deal.sector = None;
+        deal.was_accepted = false;
+        deal.lie = false;
+        deal.repair = Some(Repair { due, deposit, work });
+        Some(())
+    }
+
+    /// A repair that comes to nothing: its deposit burns, and what it took goes back.
+    fn abandon_repair(&mut self, id: &DealId) {
+        let deal = self.deals.get_mut(id).unwrap();
+        let Some(repair) = deal.repair.take() else {
+            return;
+        };
+        let (provider, escrow) = (deal.provider, Self::escrow(deal));
+        deal.set_aside = repair.work;
+        deal.escrow_went_back = true;
+        self.sets.get_mut(&id.pack).unwrap().budget += escrow + repair.work;
+        self.take(provider, repair.deposit);
+        self.burnt += repair.deposit;
+    }
+
+    /// Repairs whose last height this is.
+    pub fn end_repairs(&mut self) {
+        let ids: Vec<DealId> = self.deals.keys().copied().collect();
+        for id in ids {
+            let repair = self.deals[&id].repair.as_ref();
+            if repair.is_some_and(|repair| repair.due == self.height) {
+                let provider = self.deals[&id].provider;
+                self.provider(provider).unwrap().broken += 1;
+                self.fail(&id, None);
+            }
+        }
+    }
+
     /// A deal fails by its provider's fault.
     pub fn fail(&mut self, id: &DealId, finder: Option<Address>) {
+        self.abandon_repair(id);
         let deal = self.deals.get_mut(id).unwrap();
         let penalty = std::mem::take(&mut deal.locked);
         let provider = deal.provider;
         self.take(provider, penalty);
         self.distribute(id, penalty, finder);
         let deal = self.deals.get_mut(id).unwrap();
-        let (owner, escrow) = (deal.owner, Self::escrow(deal));
+        let (owner, mut escrow) = (deal.owner, Self::escrow(deal));
+        if std::mem::take(&mut deal.escrow_went_back) {
+            escrow = 0;
+        }
         let demands = std::mem::take(&mut deal.demands);
         deal.status = Status::Failed;
         for demand in demands {
@@ -200,12 +286,18 @@ impl Model {
             rest -= share;
         }
         let deal = &self.deals[id];
-        let others = self.live(&id.pack) - u8::from(deal.is_held());
+        let others = self.live(&id.pack) - u8::from(deal.is_living());
         if others > 0 {
+            // First the work of fetching k shards, then storing the rest of the term.
+            let k = u128::from(self.sets[&id.pack].k);
+            let fetched = k * u128::from(deal.length.max(UNIT));
+            let work = self.p.economy.repair_per_gib.0 * fetched / GIB;
+            let work = work.saturating_sub(deal.set_aside).min(rest);
             let left = deal.term - deal.paid - deal.refunded;
-            let repair = rest.min(deal.price * u128::from(left));
-            self.sets.get_mut(&id.pack).unwrap().budget += repair;
-            rest -= repair;
+            let storing = (rest - work).min(deal.price * u128::from(left));
+            self.deals.get_mut(id).unwrap().set_aside += work;
+            self.sets.get_mut(&id.pack).unwrap().budget += work + storing;
+            rest -= work + storing;
         }
         self.burnt += rest;
     }
@@ -320,7 +412,8 @@ impl Model {
         for id in &ids {
             let promised = self.sets[&id.pack].at + self.p.promise.0;
             let status = self.deals[id].status;
-            if promised == self.height && matches!(status, Status::Proposed | Status::Accepted) {
+            let open = matches!(status, Status::Proposed | Status::Accepted);
+            if promised == self.height && open && self.deals[id].repair.is_none() {
                 if status == Status::Accepted {
                     let provider = self.deals[id].provider;
                     self.provider(provider).unwrap().broken += 1;
@@ -341,7 +434,10 @@ impl Model {
             if deal.release == Some(height) {
                 match deal.demands.first() {
                     Some(demand) => deal.release = Some(demand.due + 1),
-                    None => deal.locked = 0,
+                    None => {
+                        deal.locked = 0;
+                        deal.release = None;
+                    }
                 }
             }
         }

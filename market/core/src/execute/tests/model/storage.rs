@@ -117,7 +117,8 @@ impl Model {
         self.before_window(sector)?;
         for (deal, _) in sector.groups.values().flatten() {
             let deal = &self.deals[deal];
-            need(!deal.is_held() && deal.locked == 0)?;
+            let elsewhere = deal.provider != id.provider.0;
+            need(elsewhere || !deal.is_held() && deal.locked == 0)?;
         }
         self.gone(id);
         Some(())
@@ -156,7 +157,8 @@ impl Model {
         self.burnt += deposit;
         for (deal, _) in embed.groups.values().flatten() {
             let deal = self.deals.get_mut(deal).unwrap();
-            if deal.status == Status::Accepted && deal.sector == Some(id.number.0) {
+            let mine = deal.provider == id.provider.0 && deal.sector == Some(id.number.0);
+            if deal.status == Status::Accepted && mine {
                 deal.sector = None;
             }
         }
@@ -232,7 +234,8 @@ impl Model {
         for (group, placed) in &written {
             let before = after.insert(*group, placed.clone()).unwrap_or_default();
             for (deal, _) in before {
-                if self.deals[&deal].is_held() {
+                let live = &self.deals[&deal];
+                if live.is_held() && live.provider == id.provider.0 {
                     whole.push(deal);
                 }
             }
@@ -277,10 +280,17 @@ impl Model {
         for (deal, _) in embed.groups.values().flatten() {
             let promised = self.sets[&deal.pack].at + self.p.promise.0;
             let deal = self.deals.get_mut(deal)?;
-            let mine = deal.sector == Some(id.number.0) && deal.status == Status::Accepted;
-            if mine && self.height <= promised {
+            let here = (deal.provider, deal.sector) == (id.provider.0, Some(id.number.0));
+            let due = deal.repair.as_ref().map_or(promised, |repair| repair.due);
+            if here && deal.status == Status::Accepted && self.height <= due {
                 let sector = id.number.0;
                 deal.status = Status::Proven { sector, from };
+                if let Some(repair) = deal.repair.take() {
+                    let provider = self.provider(id.provider.0)?;
+                    provider.paid += repair.work;
+                    let owner = provider.owner;
+                    self.credit(&owner, repair.work);
+                }
             }
         }
         let sector = self.sectors.get_mut(&id)?;
@@ -314,6 +324,7 @@ impl Model {
                 self.abandon_embed(id);
             }
         }
+        self.end_repairs();
         self.end_deals();
         self.vest();
         let due = |channel: &Channel| channel.closing == Some(self.height);
