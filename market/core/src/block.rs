@@ -27,8 +27,15 @@ pub(crate) fn work_fits(used: usize, more: usize) -> bool {
 /// # Errors
 /// A message that DAG-CBOR cannot carry.
 pub fn transactions_root(messages: &[SignedMessage]) -> Result<TreeRoot, Unencodable> {
-    let encoded: Vec<Vec<u8>> = messages.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(list::root(&encoded))
+    Ok(list::root(&encoded(messages)?))
+}
+
+/// The canonical bytes of each message.
+///
+/// # Errors
+/// A message that DAG-CBOR cannot carry.
+pub(crate) fn encoded(messages: &[SignedMessage]) -> Result<Vec<Vec<u8>>, Unencodable> {
+    messages.iter().map(encode).collect()
 }
 
 /// The root over a block's outcomes, of their [`Outcome::leaf`]s.
@@ -121,13 +128,12 @@ pub struct CertifiedBlock {
     pub certificate: Certificate,
 }
 
-impl CertifiedBlock {
-    /// Whether the certificate makes the block final for these validators.
-    pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
-        let header = &self.block.header;
-        match &self.certificate {
+impl Certificate {
+    /// Whether it makes the block with that header final for these validators.
+    pub fn is_final(&self, header: &Header, network: NetworkId, validators: &[Validator]) -> bool {
+        match self {
             // One signer: with more than one validator an embedded certificate shows nothing.
-            Certificate::Embedded { signature } => {
+            Self::Embedded { signature } => {
                 matches!(validators, [only] if only.key == header.builder)
                     && SigningContext::Block.verify(
                         network,
@@ -136,11 +142,19 @@ impl CertifiedBlock {
                         signature,
                     )
             }
-            Certificate::Bft { round, precommits } => header.id().is_ok_and(|id| {
+            Self::Bft { round, precommits } => header.id().is_ok_and(|id| {
                 let place = (header.height, *round, id);
                 finality::is_final(network, validators, place, precommits)
             }),
         }
+    }
+}
+
+impl CertifiedBlock {
+    /// Whether the certificate makes the block final for these validators.
+    pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
+        self.certificate
+            .is_final(&self.block.header, network, validators)
     }
 }
 

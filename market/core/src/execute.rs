@@ -20,11 +20,11 @@ mod stake;
 mod tests;
 mod validator;
 
-use crate::admit;
+use crate::admit::{self, Known, Signed};
 use crate::beacon;
 use crate::block::{
-    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, receipts_root,
-    transactions_root, validators_root, work_fits,
+    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, encoded,
+    receipts_root, validators_root, work_fits,
 };
 use crate::keys;
 use crate::ledger::{Ledger, take};
@@ -164,9 +164,23 @@ pub fn execute<V: ReadView>(
     rules: &Rules,
     block: &Block,
 ) -> Result<Execution, BlockError> {
+    execute_knowing(view, rules, block, &Signed::default())
+}
+
+/// The same, without checking again the signatures that the caller has found right.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_knowing<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+    signed: &Signed,
+) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
-    check_header(&ledger, rules, block)?;
-    run(ledger, rules, block)
+    let encoded = check_header(&ledger, rules, block)?;
+    let known = encoded.iter().map(|bytes| Known::of(bytes, signed));
+    run(ledger, rules, block, &known.collect::<Vec<_>>())
 }
 
 /// What follows once the header is found right.
@@ -174,6 +188,7 @@ fn run<V: ReadView>(
     ledger: Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
+    known: &[Known],
 ) -> Result<Execution, BlockError> {
     let header = &block.header;
     let mut context = Context {
@@ -187,11 +202,11 @@ fn run<V: ReadView>(
         elects: false,
     };
     context.begin(header)?;
-    context.charge_all(&block.messages)?;
+    context.charge_all(&block.messages, known)?;
     let mut outcomes = Vec::with_capacity(block.messages.len());
-    for signed in &block.messages {
+    for (signed, known) in block.messages.iter().zip(known) {
         outcomes.push(Outcome {
-            message: signed.id()?,
+            message: known.id,
             result: context.message(&signed.message)?,
         });
     }
@@ -208,11 +223,12 @@ fn run<V: ReadView>(
     })
 }
 
+/// Whether the header is the next one's; each message's canonical bytes.
 fn check_header<V: ReadView>(
     ledger: &Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
-) -> Result<(), BlockError> {
+) -> Result<Vec<Vec<u8>>, BlockError> {
     let (header, chain) = (&block.header, &ledger.chain);
     let validators = crate::query::validators(ledger)?;
     let next = Height(chain.height.0.saturating_add(1));
@@ -229,13 +245,14 @@ fn check_header<V: ReadView>(
             most: MAX_MESSAGES,
         });
     }
+    let encoded = encoded(&block.messages)?;
     let fields = [
         ("parent", header.parent == chain.last),
         ("time", header.time >= chain.time),
         ("receipts_root", header.receipts_root == chain.receipts_root),
         (
             "transactions_root",
-            header.transactions_root == transactions_root(&block.messages)?,
+            header.transactions_root == crate::list::root(&encoded),
         ),
         (
             "next_validators",
@@ -259,7 +276,7 @@ fn check_header<V: ReadView>(
         header.height,
         &header.beacon,
     ) {
-        Ok(())
+        Ok(encoded)
     } else {
         Err(BlockError::Beacon)
     }
@@ -285,23 +302,21 @@ impl<V: ReadView> Context<'_, V> {
 
     /// Takes every message's fee before any body is looked at: no body can empty an account whose
     /// later fees this block counts on, so what fills a block is always paid for.
-    fn charge_all(&mut self, messages: &[SignedMessage]) -> Result<(), BlockError> {
+    fn charge_all(
+        &mut self,
+        messages: &[SignedMessage],
+        known: &[Known],
+    ) -> Result<(), BlockError> {
         let (mut bytes, mut done) = (0usize, 0usize);
-        for (index, signed) in messages.iter().enumerate() {
+        for (index, (signed, known)) in messages.iter().zip(known).enumerate() {
             let message = &signed.message;
             let account = self.ledger.account(&message.sender)?;
-            let economy = &self.parameters.economy;
-            let size = admit::check(
-                self.rules.network,
-                economy,
-                signed,
-                self.height,
-                account.nonce,
-            )
-            .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
-            .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
-            .map_err(|why| BlockError::Inadmissible { index, why })?;
-            bytes = bytes.saturating_add(size);
+            let (network, economy) = (self.rules.network, &self.parameters.economy);
+            admit::check(network, economy, signed, *known, self.height, account.nonce)
+                .and_then(|()| admit::check_nonce(message.nonce, account.nonce))
+                .and_then(|()| admit::check_funds(account.balance, message.fee))
+                .map_err(|why| BlockError::Inadmissible { index, why })?;
+            bytes = bytes.saturating_add(known.bytes);
             if bytes > MAX_BYTES {
                 return Err(BlockError::TooLarge {
                     what: "bytes of messages",

@@ -2,6 +2,7 @@
 
 use super::super::due::Due;
 use super::super::{Context, ProofTally, run};
+use crate::admit::Known;
 use crate::beacon::{self, BeaconSecret};
 use crate::block::{Block, Header, Outcome, OutcomeResult, Validator};
 use crate::build::Turn;
@@ -246,7 +247,11 @@ impl World {
         let ledger = Ledger::open(&self.view).unwrap();
         let header = self.header();
         let block = Block { header, messages };
-        let execution = run(ledger, &self.rules, &block).unwrap();
+        let encoded = crate::block::encoded(&block.messages).unwrap();
+        let unknown = crate::admit::Signed::default();
+        let known = encoded.iter().map(|one| Known::of(one, &unknown));
+        let known: Vec<Known> = known.collect();
+        let execution = run(ledger, &self.rules, &block, &known).unwrap();
         self.view.apply(&execution.writes);
         self.check();
         execution.outcomes
