@@ -2,6 +2,7 @@
 
 use super::client::told;
 use crate::output::{CommandError, Output};
+use holdfast_market_core::channel::Parties;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::units::{
     Address, BlockId, Blocks, ByteCount, DealId, Height, NetworkId, PackId, ProviderId, SectorId,
@@ -193,8 +194,8 @@ async fn show(
             shown(format!("name {label} of {owner}"), name)
         }
         Subject::Channel { provider, payer } => {
-            let account = address(payer)?;
-            let channel = light.channel(ProviderId(*provider), &account).await;
+            let parties = Parties::own(address(payer)?);
+            let channel = light.channel(ProviderId(*provider), &parties).await;
             shown(
                 format!("channel to provider {provider} of {payer}"),
                 channel,

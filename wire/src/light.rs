@@ -6,7 +6,7 @@ mod kept;
 mod tests;
 
 use crate::ledger::{HEADER_PAGE, LedgerClient, LedgerError, ProvenState};
-use holdfast_market_core::channel::Channel;
+use holdfast_market_core::channel::{Channel, Parties};
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::keys;
 use holdfast_market_core::light::{LightBlock, LightChain, LightError, Line};
@@ -356,11 +356,12 @@ impl LightClient {
     pub async fn channel(
         &mut self,
         provider: ProviderId,
-        payer: &Address,
+        parties: &Parties,
     ) -> Result<Proven<Channel>, FollowError> {
-        let check =
-            |root, evidence: proven::Evidence<'_>| proven::channel(root, provider, payer, evidence);
-        self.object(&keys::channel(provider, payer), check).await
+        let check = |root, evidence: proven::Evidence<'_>| {
+            proven::channel(root, provider, parties, evidence)
+        };
+        self.object(&keys::channel(provider, parties), check).await
     }
 }
 

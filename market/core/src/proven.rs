@@ -1,7 +1,7 @@
 //! Objects of the ledger shown by a proof under a state root, or their absence: what a light client
 //! asks, one function a kind. The state root of a header is that of the state after its parent.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Parties};
 use crate::keys;
 use crate::message::{Undecodable, decode};
 use crate::state::{Account, Deal, Name, Provider, Sector};
@@ -136,10 +136,10 @@ pub fn name(
 pub fn channel(
     root: TreeRoot,
     provider: ProviderId,
-    payer: &Address,
+    parties: &Parties,
     evidence: Evidence<'_>,
 ) -> Result<Option<Channel>, ProofError> {
-    shown(root, "channel", &keys::channel(provider, payer), evidence)
+    shown(root, "channel", &keys::channel(provider, parties), evidence)
 }
 
 #[cfg(test)]

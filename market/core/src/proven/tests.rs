@@ -27,6 +27,8 @@ fn state() -> (TreeRoot, MemoryTree) {
         version: 3,
         root: vec![1, 2, 3],
         at: Height(9),
+        lease: None,
+        offered: None,
     };
     let mut writes: Writes = accounts.collect();
     writes.insert(
@@ -80,8 +82,9 @@ fn what_the_state_holds_is_shown_and_what_it_does_not_hold_too() {
     };
     let absent = of(&keys::deal(&id));
     assert_eq!(deal(root, &id, evidence(&absent)), Ok(None));
-    let absent = of(&keys::channel(ProviderId(1), &address(3)));
-    let shown = channel(root, ProviderId(1), &address(3), evidence(&absent));
+    let parties = crate::channel::Parties::own(address(3));
+    let absent = of(&keys::channel(ProviderId(1), &parties));
+    let shown = channel(root, ProviderId(1), &parties, evidence(&absent));
     assert_eq!(shown, Ok(None));
 }
 

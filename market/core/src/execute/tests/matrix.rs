@@ -8,7 +8,7 @@ mod settings;
 mod spoiled;
 
 use super::super::run;
-use super::world::{World, address};
+use super::world::{World, address, known};
 use crate::block::{Block, OutcomeResult};
 use crate::execute::BlockError;
 use crate::keys;
@@ -101,7 +101,8 @@ fn refused(world: &mut World, who: usize, body: &Body, reason: &str) {
 fn block_of(world: &World, messages: Vec<SignedMessage>) -> Result<(), BlockError> {
     let ledger = Ledger::open(&world.view).unwrap();
     let header = world.header();
-    run(ledger, &world.rules, &Block { header, messages }).map(|_| ())
+    let known = known(&messages);
+    run(ledger, &world.rules, &Block { header, messages }, &known).map(|_| ())
 }
 
 #[test]

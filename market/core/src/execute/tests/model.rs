@@ -6,7 +6,7 @@ mod compare;
 mod deals;
 mod storage;
 
-use super::play::{Play, Step, brisk, steps};
+use super::play::{Event, Kind, Play, Step, brisk, steps};
 use crate::block::OutcomeResult;
 use crate::message::Body;
 use crate::units::{Amount, Beacon, Height, Periods};
@@ -170,4 +170,38 @@ fn random_hands_come_to_every_corner_of_the_model() {
     for corner in books::CORNERS {
         assert!(seen.contains(corner), "{corner} is not among {seen:?}");
     }
+}
+
+/// A loss and its repair come together too seldom in random hands.
+#[test]
+fn a_lost_shard_is_repaired_in_the_ledger_and_in_its_model() {
+    let event = |kind, a, b| Event {
+        who: usize::MAX,
+        kind,
+        a,
+        b,
+        amount: Amount(500_000_000),
+    };
+    let mut both = Both::new();
+    let mut play = |events: Vec<Event>, until: &str| {
+        let mut events = Some(events);
+        for _ in 0..40 {
+            both.step(&Step {
+                events: events.take().unwrap_or_default(),
+                idle: 0,
+                blocks: 1,
+            });
+            if both.model.corners().contains(until) {
+                return;
+            }
+        }
+        panic!("{until} is not among {:?}", both.model.corners());
+    };
+    let sectors = (0..3).map(|provider| event(Kind::PreCommit, provider, 1));
+    play(sectors.collect(), "sector active");
+    // Two shards, with the second provider and the third, for four hundred periods.
+    play(vec![event(Kind::Propose, 4, 5)], "deal proven");
+    play(vec![event(Kind::Terminate, 1, 0)], "deal failed");
+    play(vec![event(Kind::Repair, 0, 0)], "a repair under way");
+    play(Vec::new(), "a repair done");
 }

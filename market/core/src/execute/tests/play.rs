@@ -5,7 +5,7 @@
 use super::super::due::Due;
 use super::super::{Context, ProofTally};
 use super::world::{
-    ACCOUNTS, CLASS, World, address, group, key, node, offer, roots_of, shard_bytes,
+    ACCOUNTS, CLASS, World, address, group, key, known, node, offer, roots_of, shard_bytes,
 };
 use crate::block::OutcomeResult;
 use crate::channel::{Channel, SignedVoucher, Voucher};
@@ -327,7 +327,7 @@ impl Play {
             elects: false,
         };
         context.begin(&header).unwrap();
-        context.charge_all(messages).unwrap();
+        context.charge_all(messages, &known(messages)).unwrap();
         let mut results = Vec::new();
         for signed in messages {
             let mut result = context.message(&signed.message).unwrap();

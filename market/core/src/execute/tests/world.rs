@@ -247,10 +247,7 @@ impl World {
         let ledger = Ledger::open(&self.view).unwrap();
         let header = self.header();
         let block = Block { header, messages };
-        let encoded = crate::block::encoded(&block.messages).unwrap();
-        let unknown = crate::admit::Signed::default();
-        let known = encoded.iter().map(|one| Known::of(one, &unknown));
-        let known: Vec<Known> = known.collect();
+        let known = known(&block.messages);
         let execution = run(ledger, &self.rules, &block, &known).unwrap();
         self.view.apply(&execution.writes);
         self.check();
@@ -696,6 +693,13 @@ impl World {
             .unwrap();
         SignedReceipt { receipt, signature }
     }
+}
+
+/// What a block's messages are known by, none of them from before.
+pub fn known(messages: &[SignedMessage]) -> Vec<Known> {
+    let encoded = crate::block::encoded(messages).unwrap();
+    let unknown = crate::admit::Signed::default();
+    encoded.iter().map(|one| Known::of(one, &unknown)).collect()
 }
 
 pub fn deal_id(pack: PackId, index: u8) -> DealId {

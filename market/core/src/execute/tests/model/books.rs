@@ -166,7 +166,7 @@ pub struct Model {
 }
 
 /// What a test over random hands should come to.
-pub const CORNERS: [&str; 18] = [
+pub const CORNERS: [&str; 16] = [
     "sector active",
     "sector faulty",
     "sector recovering",
@@ -179,8 +179,6 @@ pub const CORNERS: [&str; 18] = [
     "deal failed",
     "deals renewed",
     "demands wait",
-    "a repair under way",
-    "a repair done",
     "an embed under way",
     "a provider that retires",
     "a past worker",
