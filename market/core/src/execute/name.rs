@@ -39,8 +39,13 @@ impl<V: ReadView> Context<'_, V> {
         }
         let name = match before {
             Some(before) => {
-                let next = before.version.saturating_add(1);
-                require_range("the version", version, next, u64::MAX)?;
+                // The last version of all has none after it.
+                require(version > before.version, || Refusal::Range {
+                    what: "the version",
+                    found: version,
+                    least: before.version.saturating_add(1),
+                    most: u64::MAX,
+                })?;
                 Name {
                     version,
                     root: root.to_vec(),

@@ -14,10 +14,16 @@ mod deadline;
 mod deal;
 mod economy;
 mod embed;
+mod forged;
 mod governance;
+mod matrix;
+mod model;
 mod name;
 mod opening;
+mod play;
+mod profit;
 mod promise;
+mod quotes;
 mod random;
 mod renewal;
 mod repair;
@@ -27,3 +33,8 @@ mod stake;
 mod validator;
 mod withholding;
 mod world;
+
+/// Whether the longer form of the tests was asked for: `HOLDFAST_LONG` is set, and not to nothing.
+fn long() -> bool {
+    std::env::var_os("HOLDFAST_LONG").is_some_and(|value| !value.is_empty())
+}

@@ -133,6 +133,11 @@ impl World {
 
     /// Validators by the index of their key, with their power; the first builds.
     pub fn under(parameters: Parameters, validators: &[(usize, u64)]) -> Self {
+        Self::endowed(parameters, validators, Amount::hold(1_000))
+    }
+
+    /// Where every account begins with so much.
+    pub fn endowed(parameters: Parameters, validators: &[(usize, u64)], each: Amount) -> Self {
         let validators: Vec<Validator> = validators
             .iter()
             .map(|(index, power)| {
@@ -153,7 +158,7 @@ impl World {
             balances: (0..ACCOUNTS)
                 .map(|index| Balance {
                     account: address(index),
-                    amount: Amount::hold(1_000),
+                    amount: each,
                 })
                 .collect(),
             validators,
@@ -207,6 +212,26 @@ impl World {
         SignedMessage::new(self.rules.network, &key(who), message).unwrap()
     }
 
+    /// The next block's header. Beacons are made up: a BLS signature a block would take most of the
+    /// tests' time. Headers have tests of their own, with real ones.
+    pub fn header(&self) -> Header {
+        let chain = query::chain(&self.view).unwrap();
+        let height = Height(chain.height.0 + 1);
+        let mut beacon = BeaconSignature([0; 96]);
+        beacon.0[..8].copy_from_slice(&height.0.to_le_bytes());
+        Header {
+            height,
+            parent: chain.last,
+            state_root: TreeRoot([0; 32]),
+            transactions_root: TreeRoot([0; 32]),
+            receipts_root: chain.receipts_root,
+            time: 0,
+            builder: address(self.builder),
+            beacon,
+            next_validators: TreeRoot([0; 32]),
+        }
+    }
+
     /// One block with these messages, checked afterwards.
     pub fn block(&mut self, bodies: Vec<(usize, Body)>) -> Vec<Outcome> {
         let mut nonces: BTreeMap<usize, u64> = BTreeMap::new();
@@ -219,28 +244,10 @@ impl World {
                 signed
             })
             .collect();
-        // Beacons are made up: a BLS signature a block would take most of the tests' time. Headers
-        // have tests of their own, with real ones.
         let ledger = Ledger::open(&self.view).unwrap();
-        let height = Height(ledger.chain.height.0 + 1);
-        let mut beacon = BeaconSignature([0; 96]);
-        beacon.0[..8].copy_from_slice(&height.0.to_le_bytes());
-        let header = Header {
-            height,
-            parent: ledger.chain.last,
-            state_root: TreeRoot([0; 32]),
-            transactions_root: TreeRoot([0; 32]),
-            receipts_root: ledger.chain.receipts_root,
-            time: 0,
-            builder: address(self.builder),
-            beacon,
-            next_validators: TreeRoot([0; 32]),
-        };
+        let header = self.header();
         let block = Block { header, messages };
-        let encoded = crate::block::encoded(&block.messages).unwrap();
-        let unknown = crate::admit::Signed::default();
-        let known = encoded.iter().map(|one| Known::of(one, &unknown));
-        let known: Vec<Known> = known.collect();
+        let known = known(&block.messages);
         let execution = run(ledger, &self.rules, &block, &known, Proofs::Verified).unwrap();
         self.view.apply(&execution.writes);
         self.check();
@@ -687,6 +694,13 @@ impl World {
             .unwrap();
         SignedReceipt { receipt, signature }
     }
+}
+
+/// What a block's messages are known by, none of them from before.
+pub fn known(messages: &[SignedMessage]) -> Vec<Known> {
+    let encoded = crate::block::encoded(messages).unwrap();
+    let unknown = crate::admit::Signed::default();
+    encoded.iter().map(|one| Known::of(one, &unknown)).collect()
 }
 
 pub fn deal_id(pack: PackId, index: u8) -> DealId {
