@@ -296,6 +296,9 @@ impl Objects {
                 paid: Periods(0),
                 refunded: Periods(0),
                 demand: None,
+                release: None,
+                set_aside: Amount::ZERO,
+                repair: None,
             };
             writes.insert(keys::deal(&id), Some(encode(&deal)?));
             writes.insert(keys::provider_deal(deal.provider, &id), Some(vec![1]));
