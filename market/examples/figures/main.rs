@@ -21,6 +21,9 @@ use std::error::Error;
 /// What a measurement gives, or why there is none.
 type Measured<T = ()> = Result<T, Box<dyn Error>>;
 
+/// Measures a part.
+type Part = fn(&mut Figures) -> Measured;
+
 /// The rows as they are measured.
 struct Figures {
     rows: Vec<Figure>,
@@ -58,7 +61,7 @@ fn main() -> Measured {
         rows: Vec::new(),
         machine: machine(),
     };
-    let parts: [(&str, fn(&mut Figures) -> Measured); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("transfers", transfers::measure),
         ("validators", validators::measure),
         ("proofs", proofs::measure),

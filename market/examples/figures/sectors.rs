@@ -91,7 +91,7 @@ fn write(network: &Network, objects: &Objects) -> Measured {
             writes: &writes,
             tree: &tree,
             head: &head,
-            named: &query::validators(&store.view())?.after,
+            named: &network.genesis.validators,
         })?;
         if batch % 10 == 9 {
             eprintln!(

@@ -297,8 +297,8 @@ impl Objects {
                 refunded: Periods(0),
                 demand: None,
                 release: None,
-                repair: None,
                 set_aside: Amount::ZERO,
+                repair: None,
             };
             writes.insert(keys::deal(&id), Some(encode(&deal)?));
             writes.insert(keys::provider_deal(deal.provider, &id), Some(vec![1]));
