@@ -4,6 +4,7 @@ pub mod audit;
 pub mod check;
 pub mod client;
 pub mod get;
+pub mod light;
 pub mod ls;
 pub mod market;
 pub mod mount;

@@ -338,6 +338,11 @@ async fn look(
     let promised = schedule::promise_height(session.parameters(), case.set.at);
     let last_claim = promised.after(session.parameters().dispute_window);
     match &case.deal.status {
+        // Who repairs it has given this wallet no receipt, and stakes a deposit with the ledger.
+        DealStatus::Proposed | DealStatus::Accepted if case.deal.repair.is_some() => {
+            shard.words = "being repaired".into();
+            return (shard, None);
+        }
         // A claim that is sent now is in the next block at the soonest.
         DealStatus::Proposed | DealStatus::Accepted | DealStatus::Broken { claimed: false }
             if height >= last_claim =>

@@ -3,6 +3,7 @@
 use crate::catalogue::CatalogueError;
 use crate::layout::LayoutError;
 use crate::manifest::ManifestError;
+use crate::receipt::ReceiptError;
 use crate::seal::SealError;
 use crate::stream::StreamError;
 use crate::walk::WalkError;
@@ -10,6 +11,7 @@ use holdfast_market_core::message::Unencodable;
 use holdfast_wire::folder::FolderError;
 use holdfast_wire::keys::{KeyFileError, PhraseError};
 use holdfast_wire::ledger::{LedgerError, SendError};
+use holdfast_wire::light::FollowError;
 use holdfast_wire::network::NetworkError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,12 @@ pub enum ClientError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The chain, as it is followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// A receipt.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
     /// A message to the ledger.
     #[error(transparent)]
     Send(#[from] SendError),

@@ -151,6 +151,7 @@ pub async fn publish(session: &Session, root: &ObjectId, version: u64) -> Result
             label: CATALOGUE_LABEL.into(),
             version,
             root: root.to_bytes(),
+            lease: None,
         })
         .await?;
     Ok(())

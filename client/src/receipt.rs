@@ -4,15 +4,14 @@
 use crate::catalogue::ObjectId;
 use crate::error::ClientError;
 use crate::versioned::{self, Unreadable};
-use holdfast_market_core::block::{
-    Block, Certificate, CertifiedBlock, Header, Outcome, OutcomeResult, Validator,
-};
+use holdfast_market_core::block::{Certificate, Header, Outcome, OutcomeResult, Validator};
 use holdfast_market_core::list::Membership;
 use holdfast_market_core::message::{Body, PackHeader, SignedMessage, SigningContext, encode};
 use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::units::{Address, Blocks, Height, NetworkId, PackId};
 use holdfast_proofs::checked::without_check_or_old;
 use holdfast_wire::ledger::LedgerClient;
+use holdfast_wire::light::{FollowError, LightClient};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -154,6 +153,14 @@ pub enum ReceiptError {
     /// It names no pack, and nothing is stored in none.
     #[error("this receipt shows nothing: it names no pack")]
     Empty,
+    /// Its blocks are not final by the network's first validators.
+    #[error(
+        "the receipt of pack {pack} is of blocks that the network's first validators did not make final: it is forged, or others have ordered them; with --follow the chain is followed to them"
+    )]
+    OtherValidators {
+        /// Which pack.
+        pack: PackId,
+    },
     /// It contradicts itself or a signature does not hold.
     #[error("the receipt of pack {pack} does not hold: {reason}")]
     Broken {
@@ -183,9 +190,46 @@ impl PortableReceipt {
     /// ledger took them. (Which worker belongs to which provider is the ledger's to say; the
     /// receipt states what it said when the object was stored.)
     ///
+    /// This asks nobody, and trusts more than two thirds of the power of `validators`: they could
+    /// sign for such blocks beside the chain, also when they do not order it any more. A receipt of
+    /// blocks that others ordered is refused; [`PortableReceipt::verify_on`] follows the chain to it.
+    ///
     /// # Errors
     /// The first thing that does not hold.
     pub fn verify(&self, network: NetworkId, validators: &[Validator]) -> Result<(), ReceiptError> {
+        self.packs_hold(network)?;
+        for pack in &self.packs {
+            if !pack.anchor.is_signed(network, validators) {
+                return Err(ReceiptError::OtherValidators { pack: pack.pack });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, by a chain that is followed: its blocks are on it, whoever ordered them. The
+    /// certificates in the receipt are not looked at.
+    ///
+    /// # Errors
+    /// The first thing that does not hold, or a ledger that does not.
+    pub async fn verify_on(&self, light: &mut LightClient) -> Result<(), ClientError> {
+        self.packs_hold(light.chain().network())?;
+        for pack in &self.packs {
+            let next = &pack.anchor.next;
+            let shown = light.shows(next.height, next.id()?).await;
+            shown.map_err(|error| match error {
+                FollowError::NotOnChain { .. } => ReceiptError::Broken {
+                    pack: pack.pack,
+                    reason: "its block is not on the chain",
+                }
+                .into(),
+                other => ClientError::from(other),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What holds whoever ordered the blocks.
+    fn packs_hold(&self, network: NetworkId) -> Result<(), ReceiptError> {
         if self.network != network {
             return Err(ReceiptError::OtherNetwork {
                 found: self.network,
@@ -197,24 +241,21 @@ impl PortableReceipt {
         }
         let mut seen = BTreeSet::new();
         for pack in &self.packs {
+            let broken = |reason| ReceiptError::Broken {
+                pack: pack.pack,
+                reason,
+            };
             if !seen.insert(pack.pack) {
-                return Err(ReceiptError::Broken {
-                    pack: pack.pack,
-                    reason: "it stands in the receipt twice",
-                });
+                return Err(broken("it stands in the receipt twice"));
             }
-            pack.verify(network, validators)
-                .map_err(|reason| ReceiptError::Broken {
-                    pack: pack.pack,
-                    reason,
-                })?;
+            pack.verify(network).map_err(broken)?;
         }
         Ok(())
     }
 }
 
 impl PackReceipt {
-    fn verify(&self, network: NetworkId, validators: &[Validator]) -> Result<(), &'static str> {
+    fn verify(&self, network: NetworkId) -> Result<(), &'static str> {
         let holds = |held: bool, reason| if held { Ok(()) } else { Err(reason) };
         let header = &self.header;
         holds(
@@ -255,17 +296,20 @@ impl PackReceipt {
             );
             holds(signature, "a provider's signature does not hold")?;
         }
-        self.anchor.verify(network, validators, header.owner)
+        self.anchor.verify(network, header.owner)
     }
 }
 
 impl Anchor {
-    fn verify(
-        &self,
-        network: NetworkId,
-        validators: &[Validator],
-        owner: Address,
-    ) -> Result<(), &'static str> {
+    /// Whether these validators made both its blocks final.
+    fn is_signed(&self, network: NetworkId, validators: &[Validator]) -> bool {
+        let first = &self.certificate;
+        let next = &self.next_certificate;
+        first.is_final(&self.header, network, validators)
+            && next.is_final(&self.next, network, validators)
+    }
+
+    fn verify(&self, network: NetworkId, owner: Address) -> Result<(), &'static str> {
         let holds = |held: bool, reason| if held { Ok(()) } else { Err(reason) };
         let message = &self.message.message;
         holds(
@@ -282,11 +326,6 @@ impl Anchor {
         let included = encode(&self.message)
             .is_ok_and(|bytes| self.place.holds(self.header.transactions_root, &bytes));
         holds(included, "the proposal is not in the block")?;
-        holds(
-            is_final(&self.header, &self.certificate, network, validators)
-                && is_final(&self.next, &self.next_certificate, network, validators),
-            "a block is not final",
-        )?;
         let follows = self.header.id().is_ok_and(|id| id == self.next.parent);
         holds(follows, "the second block does not follow the first")?;
         let told = self
@@ -302,20 +341,4 @@ impl Anchor {
             "the ledger refused the proposal",
         )
     }
-}
-
-fn is_final(
-    header: &Header,
-    certificate: &Certificate,
-    network: NetworkId,
-    validators: &[Validator],
-) -> bool {
-    let block = CertifiedBlock {
-        block: Block {
-            header: header.clone(),
-            messages: Vec::new(),
-        },
-        certificate: certificate.clone(),
-    };
-    block.is_final(network, validators)
 }

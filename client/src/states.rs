@@ -138,6 +138,10 @@ fn shard_health(shard: ShardIndex, deal: &Deal, sectors: &Sectors) -> ShardHealt
         periods_left: deal.left().0,
     };
     match &deal.status {
+        // It is lost until the repair is proven.
+        DealStatus::Proposed | DealStatus::Accepted if deal.repair.is_some() => {
+            health.status = "being repaired".into();
+        }
         DealStatus::Proposed => {
             health.healthy = true;
             health.status = "promised".into();
@@ -245,6 +249,9 @@ mod tests {
             paid: Periods(4),
             refunded: Periods(0),
             demand: None,
+            release: None,
+            set_aside: Amount::ZERO,
+            repair: None,
         }
     }
 

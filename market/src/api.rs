@@ -13,6 +13,7 @@ pub(crate) use answer::{Failure, blocking, parse};
 use crate::current::Current;
 use crate::explorer;
 use crate::forward::Forwarder;
+use crate::headers;
 use crate::ledger::{Ledger, MOST_BLOCK_BYTES, MOST_BLOCKS};
 use answer::Answer;
 use axum::body::{Body, Bytes, HttpBody};
@@ -87,6 +88,8 @@ pub fn router(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver
         .route("/v1/verifying-keys", get(verifying_keys))
         .route("/v1/wait", get(wait))
         .route("/v1/blocks", get(blocks))
+        .route("/v1/headers", get(light_blocks))
+        .route("/v1/headers/{height}", get(light_block))
         .route("/v1/outcomes/{height}", get(outcomes))
         .route("/v1/beacon/{height}", get(beacon))
         .route("/v1/messages", post(messages::submit))
@@ -101,7 +104,10 @@ pub fn router(current: Arc<Current>, forwarder: Forwarder, stop: watch::Receiver
         .route("/v1/deal-sets/{pack}", get(objects::deal_set))
         .route("/v1/providers/{id}/channels", get(objects::channels_to))
         .route("/v1/channels", get(objects::channels))
-        .route("/v1/channels/{provider}/{payer}", get(objects::channel))
+        .route(
+            "/v1/channels/{provider}/{payer}/{reader}",
+            get(objects::channel),
+        )
         .route("/v1/names/{owner}/{label}", get(objects::name))
         .route("/v1/economy", get(stake::economy))
         .route("/v1/validators", get(stake::validators))
@@ -287,22 +293,26 @@ struct Range {
     limit: Option<String>,
 }
 
+impl Range {
+    fn read(&self) -> Result<(Height, usize), Failure> {
+        let limit: u64 = match &self.limit {
+            Some(limit) => parse("limit", limit)?,
+            None => u64::MAX,
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok((parse("height", &self.from)?, limit))
+    }
+}
+
 async fn blocks(
     State(shared): State<Shared>,
     query: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(range) = query?;
-    let from: Height = parse("height", &range.from)?;
-    let limit: u64 = match &range.limit {
-        Some(limit) => parse("limit", limit)?,
-        None => u64::MAX,
-    };
+    let (from, limit) = query?.0.read()?;
     blocking(&shared, move |ledger| {
-        let limit = usize::try_from(limit)
-            .unwrap_or(usize::MAX)
-            .min(MOST_BLOCKS);
         let range = from..=ledger.head().height;
-        let blocks = ledger.store().blocks(range, limit, MOST_BLOCK_BYTES)?;
+        let count = limit.min(MOST_BLOCKS);
+        let blocks = ledger.store().blocks(range, count, MOST_BLOCK_BYTES)?;
         let lengths = blocks.iter().map(|(_, block)| block.len());
         let size = lengths.fold(2, usize::saturating_add);
         // A DAG-CBOR array: its head, then the blocks as they are stored.
@@ -313,6 +323,33 @@ async fn blocks(
         }
         blocks.iter().for_each(|(_, block)| bytes.extend(block));
         Ok(cbor(bytes))
+    })
+    .await
+}
+
+/// Blocks as they are followed by who reads no messages.
+async fn light_blocks(
+    State(shared): State<Shared>,
+    query: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Failure> {
+    let (from, limit) = query?.0.read()?;
+    blocking(&shared, move |ledger| {
+        Ok(cbor(encode(&headers::after(ledger, from, limit)?)?))
+    })
+    .await
+}
+
+/// One such block, to begin at.
+async fn light_block(
+    State(shared): State<Shared>,
+    Path(height): Path<String>,
+) -> Result<Response, Failure> {
+    let height: Height = parse("height", &height)?;
+    blocking(&shared, move |ledger| match headers::one(ledger, height)? {
+        Some(block) => Ok(cbor(encode(&block)?)),
+        None => Err(Failure::not_found(format!(
+            "there is no block at height {height} yet"
+        ))),
     })
     .await
 }

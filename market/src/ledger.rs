@@ -8,10 +8,10 @@
 use crate::mempool::{Limits, Mempool, PoolRefusal};
 use crate::store::{Commit, GenesisState, Head, StateView, Store, StoreError};
 use crate::validator::ValidatorKeys;
-use holdfast_market_core::admit::{AdmitError, admit};
+use holdfast_market_core::admit::{AdmitError, Signed, admit};
 use holdfast_market_core::block::{Block, CertifiedBlock, MAX_BYTES, MAX_MESSAGES};
 use holdfast_market_core::build::{self, Turn};
-use holdfast_market_core::execute::{BlockError, Execution, execute};
+use holdfast_market_core::execute::{BlockError, Execution, execute_knowing};
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::message::{SignedMessage, Unencodable, encode};
 use holdfast_market_core::query;
@@ -180,7 +180,8 @@ impl Ledger {
         verifying_keys: &VerifyingKeys,
     ) -> Result<Self, LedgerError> {
         let network = genesis.network()?;
-        let rules = Rules::new(&genesis, verifying_keys)?;
+        let mut rules = Rules::new(&genesis, verifying_keys)?;
+        rules.verifier.use_blst();
         let first = first_state(&genesis, network)?;
         let store = Store::open(folder, network, &first)?;
         let (head, _) = watch::channel(store.head()?);
@@ -306,7 +307,8 @@ impl Ledger {
         let head = self.head();
         let view = self.view();
         let candidates = locked(&self.mempool).candidates(MAX_MESSAGES, MAX_BYTES);
-        let selection = build::select(&view, &self.rules, candidates)?;
+        let signed = self.signed(&candidates)?;
+        let selection = build::select(&view, &self.rules, candidates, &signed)?;
         for (dropped, why) in &selection.dropped {
             let id = dropped.id()?;
             tracing::debug!("message {id} is dropped: {why}");
@@ -363,8 +365,8 @@ impl Ledger {
                 head: head.height,
             });
         }
-        let validators = query::validators(&self.view())?.next;
-        if !certified.is_final(self.network, &validators) {
+        let validators = query::validators(&self.view())?;
+        if !certified.is_final(self.network, &validators.next) {
             return Err(LedgerError::Certificate(height));
         }
         let ready = std::mem::take(&mut *locked(&self.prepared)).remove(&id);
@@ -381,6 +383,8 @@ impl Ledger {
             writes: &prepared.execution.writes,
             tree: &prepared.tree,
             head: &prepared.head,
+            // The rules have compared their root with the header's.
+            named: &validators.after,
         })?;
         crash_point("market.commit.written");
         self.committed(&certified.block, prepared.head)?;
@@ -420,6 +424,20 @@ impl Ledger {
         }
     }
 
+    /// Those of the messages whose signatures this market has checked, when it took them in: they
+    /// wait.
+    fn signed(&self, messages: &[SignedMessage]) -> Result<Signed, LedgerError> {
+        let names: Vec<MessageId> = messages
+            .iter()
+            .map(SignedMessage::id)
+            .collect::<Result<_, _>>()?;
+        let mempool = locked(&self.mempool);
+        Ok(names
+            .into_iter()
+            .filter(|id| mempool.contains(id))
+            .collect())
+    }
+
     /// Executes a block over the head.
     fn prepare(&self, head: &Head, block: &Block) -> Result<Prepared, LedgerError> {
         let height = block.header.height;
@@ -430,7 +448,8 @@ impl Ledger {
                 expected: head.state_root,
             });
         }
-        let execution = execute(&self.view(), &self.rules, block)
+        let signed = self.signed(&block.messages)?;
+        let execution = execute_knowing(&self.view(), &self.rules, block, &signed)
             .map_err(|source| LedgerError::Block { height, source })?;
         let (state_root, tree) = tree::apply(&self.store.tree(), height, &execution.writes)?;
         Ok(Prepared {
@@ -477,3 +496,6 @@ fn first_state(genesis: &Genesis, network: NetworkId) -> Result<GenesisState, Le
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod current;
 mod explorer;
 pub mod forward;
+pub mod headers;
 pub mod history;
 pub mod ledger;
 mod listing;

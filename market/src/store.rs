@@ -14,7 +14,7 @@ mod view;
 pub use view::StateView;
 
 use columns::{Column, Place};
-use holdfast_market_core::block::{CertifiedBlock, Outcome};
+use holdfast_market_core::block::{CertifiedBlock, Outcome, Validator};
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::units::{BlockId, Height, MessageId, NetworkId, TreeRoot};
 use holdfast_market_core::view::Writes;
@@ -170,6 +170,8 @@ pub struct Commit<'a> {
     pub tree: &'a jmt::storage::TreeUpdateBatch,
     /// Where the chain stands after it.
     pub head: &'a Head,
+    /// The validators that its header names.
+    pub named: &'a [Validator],
 }
 
 /// The database of one ledger.
@@ -337,7 +339,8 @@ impl Store {
         Ok(())
     }
 
-    fn damaged(&self, height: Height, reason: &str) -> StoreError {
+    /// That what is stored does not fit together.
+    pub(crate) fn damaged(&self, height: Height, reason: &str) -> StoreError {
         StoreError::Damaged {
             folder: self.folder.clone(),
             height,
@@ -465,12 +468,25 @@ impl Store {
             };
             batch.put_cf(index, outcome.message.as_bytes(), place.to_bytes());
         }
-        batch.put_cf(
-            self.column(Column::Meta),
-            columns::HEAD_KEY,
-            encode(commit.head)?,
-        );
+        let meta = self.column(Column::Meta);
+        let named = columns::validators_key(commit.certified.block.header.next_validators);
+        // A set is written once, however many blocks name it.
+        if self.raw(Column::Meta, &named)?.is_none() {
+            batch.put_cf(meta, named, encode(&commit.named)?);
+        }
+        batch.put_cf(meta, columns::HEAD_KEY, encode(commit.head)?);
         self.write(batch)
+    }
+
+    /// The validators of that root, where a block that was committed here names them.
+    ///
+    /// # Errors
+    /// The database fails or is damaged.
+    pub fn validators(&self, root: TreeRoot) -> Result<Option<Vec<Validator>>, StoreError> {
+        match self.raw(Column::Meta, &columns::validators_key(root))? {
+            None => Ok(None),
+            Some(bytes) => self.read(Height(0), "list of validators", &bytes).map(Some),
+        }
     }
 
     /// Where the chain stands.

@@ -1,6 +1,7 @@
 //! What the tests share: a network of one validator or more and one rich account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::headers;
 use crate::ledger::Ledger;
 use crate::ordering::one_block;
 use crate::run::{Config, OrderedBy};
@@ -9,6 +10,7 @@ use bls12_381::{G1Affine, G2Affine};
 use ed25519_dalek::SigningKey;
 use holdfast_market_core::block::{CertifiedBlock, Validator};
 use holdfast_market_core::genesis::{Balance, Genesis};
+use holdfast_market_core::light::LightChain;
 use holdfast_market_core::message::{Body, Message, SignedMessage};
 use holdfast_market_core::parameters::Parameters;
 use holdfast_market_core::query;
@@ -171,6 +173,18 @@ impl Network {
             })
             .collect()
     }
+}
+
+/// The chain as a light client sees it, page by page, up to the ledger's head.
+pub fn followed(ledger: &Ledger) -> LightChain {
+    let mut chain = LightChain::begin(ledger.genesis()).unwrap();
+    while chain.height() < ledger.head().height {
+        let next = Height(chain.height().0 + 1);
+        chain
+            .follow(&headers::after(ledger, next, 5).unwrap())
+            .unwrap();
+    }
+    chain
 }
 
 pub fn address(key: &SigningKey) -> Address {

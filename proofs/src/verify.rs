@@ -1,4 +1,5 @@
-//! Verifying: always in pure Rust (`bls12_381`), with feature `prove` also in assembly (`blstrs`).
+//! Verifying: in pure Rust (`bls12_381`), with feature `prove` also in assembly (`blstrs`) where that
+//! is asked for.
 //!
 //! A batch takes its coefficients from a hash of all keys, inputs and proofs, because the ledger
 //! has no randomness of its own; on failure it bisects down to the proofs that do not hold.
@@ -120,6 +121,9 @@ pub struct Verifier {
     pure: Keys<bls12_381::Bls12>,
     #[cfg(feature = "prove")]
     blst: Keys<blstrs::Bls12>,
+    /// Whether whoever names no library is answered by blstrs.
+    #[cfg(feature = "prove")]
+    by_blst: bool,
 }
 
 impl Verifier {
@@ -143,10 +147,19 @@ impl Verifier {
             pure: pure?,
             #[cfg(feature = "prove")]
             blst,
+            #[cfg(feature = "prove")]
+            by_blst: false,
         })
     }
 
-    /// Has every verification in pure Rust from now on told to `watch`.
+    /// Has [`Self::verify`], [`Self::verify_batch`] and [`Self::verify_all`] answered by blstrs from
+    /// now on. For those who verify every block while it waits; whoever audits stays with pure Rust.
+    #[cfg(feature = "prove")]
+    pub fn use_blst(&mut self) {
+        self.by_blst = true;
+    }
+
+    /// Has every verification that names no library told to `watch` from now on.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
     }
@@ -175,17 +188,21 @@ impl Verifier {
             .map(|entry| entry.id.per_proof)
     }
 
-    /// Whether the proofs show the statement, in pure Rust.
+    /// Whether the proofs show the statement.
     ///
     /// # Errors
     /// The reason why they do not.
     pub fn verify(&self, statement: &Statement, proofs: &[ProofBytes]) -> Result<(), VerifyError> {
         self.watched(Some(statement), proofs.len(), || {
+            #[cfg(feature = "prove")]
+            if self.by_blst {
+                return self.blst.verify(statement, proofs);
+            }
             self.pure.verify(statement, proofs)
         })
     }
 
-    /// Verifies many statements at once, in pure Rust; one answer for each. A watch is told of the
+    /// Verifies many statements at once; one answer for each. A watch is told of the
     /// first one's circuit: a message proves statements of one kind.
     pub fn verify_batch(
         &self,
@@ -194,11 +211,15 @@ impl Verifier {
         let proofs = batch.iter().map(|(_, proofs)| proofs.len()).sum();
         let first = batch.first().map(|(statement, _)| statement);
         self.watched(first, proofs, || {
+            #[cfg(feature = "prove")]
+            if self.by_blst {
+                return self.blst.verify_batch(&self.digest, batch);
+            }
             self.pure.verify_batch(&self.digest, batch)
         })
     }
 
-    /// Whether all of these statements hold, in pure Rust: one check of all their proofs together.
+    /// Whether all of these statements hold: one check of all their proofs together.
     /// Where they do not, one that does not is found at the cost of no more than a second check of
     /// all, however many there are. A watch is told as in [`Self::verify_batch`].
     ///
@@ -211,7 +232,13 @@ impl Verifier {
     ) -> Result<(), (usize, VerifyError)> {
         let proofs = batch.iter().map(|(_, proofs)| proofs.len()).sum();
         let first = batch.first().map(|(statement, _)| statement);
-        self.watched(first, proofs, || self.pure.verify_all(&self.digest, batch))
+        self.watched(first, proofs, || {
+            #[cfg(feature = "prove")]
+            if self.by_blst {
+                return self.blst.verify_all(&self.digest, batch);
+            }
+            self.pure.verify_all(&self.digest, batch)
+        })
     }
 
     /// As [`Self::verify`], with blstrs.
@@ -258,7 +285,7 @@ impl Verifier {
         statement: &Statement,
         proofs: &[ProofBytes],
     ) -> Result<(), VerifyError> {
-        let pure = self.verify(statement, proofs);
+        let pure = self.pure.verify(statement, proofs);
         if pure == self.verify_blst(statement, proofs) {
             pure
         } else {

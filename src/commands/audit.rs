@@ -83,7 +83,7 @@ pub async fn run(args: AuditArgs, output: &Output) -> Result<(), CommandError> {
     match args.command {
         None => whole::run(args.whole, output).await,
         Some(AuditCommand::Receipt { file, network }) => {
-            super::status::check_receipt(&network, &file, output)
+            super::status::check_receipt(&network, &file, false, output).await
         }
         Some(AuditCommand::Provider(args)) => provider::run(args, output).await,
         Some(AuditCommand::Export(args)) => export::run(args, output).await,

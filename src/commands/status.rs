@@ -9,6 +9,7 @@ use holdfast_client::receipt::PortableReceipt;
 use holdfast_client::session::Session;
 use holdfast_client::status::{ObjectStatus, all, one};
 use holdfast_client::words::count;
+use holdfast_market_core::units::Height;
 use holdfast_wire::atomic::read_bounded;
 use holdfast_wire::network::NetworkFolder;
 use serde::Serialize;
@@ -20,7 +21,7 @@ const RECEIPT_LIMIT: u64 = 256 << 20;
 /// Show how what is stored is: who has it, what is proven, what failed.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast status --network my-net\n  holdfast status photos --network my-net\n  holdfast status --receipt FILE --network my-net\n\nStates: local, uploading, stored (signed and paid), proven (on the chain), degraded, lost."
+    after_help = "Examples:\n  holdfast status --network my-net\n  holdfast status photos --network my-net\n  holdfast status --receipt FILE --network my-net\n  holdfast status --receipt FILE --follow --network my-net\n\nStates: local, uploading, stored (signed and paid), proven (on the chain), degraded, lost."
 )]
 pub struct StatusArgs {
     /// The name or id of one object; by default all.
@@ -30,6 +31,10 @@ pub struct StatusArgs {
     /// Check a portable receipt instead: offline, by the network's folder alone.
     #[arg(long, conflicts_with = "name")]
     receipt: Option<PathBuf>,
+    /// Ask a market, and follow its chain to the receipt's blocks instead of trusting the network's
+    /// first validators.
+    #[arg(long, requires = "receipt")]
+    follow: bool,
 }
 
 /// How objects are.
@@ -45,12 +50,16 @@ struct Checked {
     packs: usize,
     shards: usize,
     holds: bool,
+    /// Up to which block the chain was followed; none where the network's first validators were
+    /// trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followed: Option<Height>,
 }
 
 /// Runs the command.
 pub async fn run(args: StatusArgs, output: &Output) -> Result<(), CommandError> {
     if let Some(path) = &args.receipt {
-        return check_receipt(args.place.network(), path, output);
+        return check_receipt(args.place.network(), path, args.follow, output).await;
     }
     let session = args.place.open()?;
     let objects = statuses(&session, args.name.as_deref()).await;
@@ -125,10 +134,12 @@ fn describe(statuses: &Statuses) -> String {
     parts.join("\n\n")
 }
 
-/// Checks a receipt by itself and the network's folder: nobody is asked.
-pub(super) fn check_receipt(
+/// Checks a receipt by itself and the network's folder; a market is asked only where the chain is to be
+/// followed.
+pub(super) async fn check_receipt(
     network: &Path,
     path: &Path,
+    follow: bool,
     output: &Output,
 ) -> Result<(), CommandError> {
     let network = NetworkFolder::open(network)?;
@@ -139,19 +150,33 @@ pub(super) fn check_receipt(
         )
     })?;
     let receipt = PortableReceipt::parse(&text)?;
-    receipt.verify(network.network(), &network.genesis().validators)?;
+    let followed = if follow {
+        let (mut light, bar) = super::light::open(&network)?;
+        let shown = receipt.verify_on(&mut light).await;
+        bar.finish_and_clear();
+        shown.map_err(told)?;
+        Some(light.chain().height())
+    } else {
+        receipt.verify(network.network(), &network.genesis().validators)?;
+        None
+    };
     let checked = Checked {
         object: receipt.object.to_string(),
         packs: receipt.packs.len(),
         shards: receipt.packs.iter().map(|pack| pack.signed.len()).sum(),
         holds: true,
+        followed,
     };
     output.result(&checked, |checked| {
         format!(
-            "the receipt holds: {} in {} of {} are promised, and their deals are on the chain",
+            "the receipt holds: {} in {} of {} are promised, and their deals are on the chain{}",
             count(checked.shards as u64, "shard"),
             count(checked.packs as u64, "pack"),
-            checked.object
+            checked.object,
+            match checked.followed {
+                Some(height) => format!(" that was followed to block {height}"),
+                None => " by the network's first validators".into(),
+            }
         )
     })
 }

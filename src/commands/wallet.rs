@@ -41,10 +41,16 @@ enum WalletCommand {
         restore: bool,
     },
     /// What the account has.
-    #[command(after_help = "Example:\n  holdfast wallet balance --network my-net")]
+    #[command(
+        after_help = "Examples:\n  holdfast wallet balance --network my-net\n  holdfast wallet balance --proven --network my-net"
+    )]
     Balance {
         #[command(flatten)]
         place: Place,
+        /// Follow the chain and have the balance shown by a proof, instead of taking the market's
+        /// word.
+        #[arg(long)]
+        proven: bool,
     },
     /// Where others send tokens to.
     #[command(after_help = "Example:\n  holdfast wallet address --network my-net")]
@@ -110,8 +116,11 @@ struct Balance {
     address: Address,
     text: String,
     balance: Amount,
-    /// Messages that it has sent, those that wait for a block included.
+    /// Messages that it has sent; without a proof, those that wait for a block included.
     sent: u64,
+    /// After which block it was shown by a proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven: Option<Height>,
 }
 
 #[derive(Serialize)]
@@ -136,19 +145,18 @@ pub async fn run(args: WalletArgs, output: &Output) -> Result<(), CommandError> 
             session.close().await;
             output.result(&account, |account| account.text.clone().unwrap_or_default())
         }
-        WalletCommand::Balance { place } => {
+        WalletCommand::Balance { place, proven } => {
             let session = place.open()?;
-            let view = session.ledger().account(session.address()).await;
-            session.close().await;
-            let view = view.map_err(|error| told(error.into()))?;
-            let balance = Balance {
-                address: session.address(),
-                text: session.text_of(session.address()),
-                balance: view.balance,
-                sent: view.next_nonce,
+            let balance = match proven {
+                true => proven_balance(&session).await,
+                false => told_balance(&session).await,
             };
-            output.result(&balance, |balance| {
-                format!("{} in {}", balance.balance, balance.text)
+            session.close().await;
+            output.result(&balance?, |balance| {
+                let shown = balance.proven.map_or_else(String::new, |height| {
+                    format!(", shown by a proof after block {height}")
+                });
+                format!("{} in {}{shown}", balance.balance, balance.text)
             })
         }
         WalletCommand::Channels { place } => {
@@ -185,6 +193,35 @@ fn account(session: &Session) -> Account {
         address: session.address(),
         text: Some(session.text_of(session.address())),
     }
+}
+
+/// What the market says.
+async fn told_balance(session: &Session) -> Result<Balance, CommandError> {
+    let view = session.ledger().account(session.address()).await;
+    let view = view.map_err(|error| told(error.into()))?;
+    Ok(Balance {
+        address: session.address(),
+        text: session.text_of(session.address()),
+        balance: view.balance,
+        sent: view.next_nonce,
+        proven: None,
+    })
+}
+
+/// What a proof shows.
+async fn proven_balance(session: &Session) -> Result<Balance, CommandError> {
+    let (mut light, bar) = super::light::open(session.network())?;
+    let shown = light.account(&session.address()).await;
+    bar.finish_and_clear();
+    let shown = shown.map_err(|error| told(error.into()))?;
+    let account = shown.object.unwrap_or_default();
+    Ok(Balance {
+        address: session.address(),
+        text: session.text_of(session.address()),
+        balance: account.balance,
+        sent: account.nonce,
+        proven: Some(shown.height),
+    })
 }
 
 fn create(
@@ -292,9 +329,17 @@ async fn close(session: &Session, providers: &[u64]) -> Result<Vec<Closed>, Comm
         if !named || channel.closing.is_some() {
             continue;
         }
-        let sent = session.sender().send(Body::CloseChannel { provider }).await;
+        let reader = channel.id.reader;
+        let body = match reader == session.address() {
+            true => Body::CloseChannel { provider },
+            false => Body::RevokeGrant {
+                reader,
+                providers: vec![provider],
+            },
+        };
+        let sent = session.sender().send(body).await;
         sent.map_err(|error| told(error.into()))?;
-        let channel = ledger.channel(provider, session.address()).await;
+        let channel = ledger.channel(provider, channel.id.parties()).await;
         let channel = channel.map_err(|error| told(error.into()))?;
         closed.push(Closed {
             provider,

@@ -11,9 +11,9 @@ mod records;
 pub use records::{EmbedRecord, OutboxEntry, SectorRecord, ShardRecord};
 
 use crate::error::NodeError;
-use holdfast_market_core::channel::{ChannelId, SignedVoucher, Voucher};
+use holdfast_market_core::channel::{ChannelId, Parties, SignedVoucher, Voucher};
 use holdfast_market_core::message::{decode, encode};
-use holdfast_market_core::units::{Address, DealId, PackId, SectorNumber, ShardIndex};
+use holdfast_market_core::units::{DealId, PackId, SectorNumber, ShardIndex};
 use holdfast_proofs::durable::{COMMON_MODE, above, create_folder};
 use holdfast_wire::room;
 use holdfast_wire::watermark::{Mark, Watermark};
@@ -205,8 +205,8 @@ impl Journal {
     ///
     /// # Errors
     /// A store that fails, or a damaged entry.
-    pub fn voucher(&self, payer: &Address) -> Result<Option<SignedVoucher>, NodeError> {
-        self.get(Kind::Voucher, payer.as_bytes())
+    pub fn voucher(&self, parties: &Parties) -> Result<Option<SignedVoucher>, NodeError> {
+        self.get(Kind::Voucher, &parties.to_bytes())
     }
 
     /// The last voucher of every payer.
@@ -225,7 +225,7 @@ impl Journal {
     /// A store that fails.
     pub fn put_voucher(&self, signed: &SignedVoucher) -> Result<(), NodeError> {
         let voucher = &signed.voucher;
-        let payer = &voucher.channel.payer;
+        let parties = voucher.channel.parties();
         let _turn = self.turn();
         // Whoever comes late with a lower one, or one of a channel before, changes nothing.
         let later = |there: SignedVoucher| {
@@ -233,10 +233,10 @@ impl Journal {
             let rank = |voucher: &Voucher| (voucher.channel.opened, voucher.amount);
             rank(&there) >= rank(voucher)
         };
-        if self.voucher(payer)?.is_some_and(later) {
+        if self.voucher(&parties)?.is_some_and(later) {
             return Ok(());
         }
-        self.put(Kind::Voucher, payer.as_bytes(), signed)
+        self.put(Kind::Voucher, &parties.to_bytes(), signed)
     }
 
     /// Forgets a voucher whose channel is gone, durably.
@@ -245,9 +245,10 @@ impl Journal {
     /// A store that fails.
     pub fn forget_voucher(&self, channel: &ChannelId) -> Result<(), NodeError> {
         let _turn = self.turn();
-        let there = self.voucher(&channel.payer)?;
+        let parties = channel.parties();
+        let there = self.voucher(&parties)?;
         if there.is_some_and(|there| there.voucher.channel == *channel) {
-            self.delete(Kind::Voucher, channel.payer.as_bytes())?;
+            self.delete(Kind::Voucher, &parties.to_bytes())?;
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 //! A reader is sent at most [`READ_CREDIT`] more than it has paid for, and never more than its
 //! deposit covers: a voucher beyond the deposit is worth nothing and is refused.
 
-use holdfast_market_core::channel::{Channel, ChannelId, SignedVoucher};
+use holdfast_market_core::channel::{Channel, ChannelId, Parties, SignedVoucher};
 use holdfast_market_core::quote::{Unpayable, per_gib};
-use holdfast_market_core::units::{Address, Amount, ByteCount, Height};
+use holdfast_market_core::units::{Amount, ByteCount, Height};
 use holdfast_wire::protocol::{PaymentDue, READ_CREDIT};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ const CHANNELS: usize = 4096;
 #[derive(Debug)]
 pub struct Till {
     price: Amount,
-    tallies: Mutex<BTreeMap<Address, Tally>>,
+    tallies: Mutex<BTreeMap<Parties, Tally>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Till {
         self.price
     }
 
-    fn tallies(&self) -> MutexGuard<'_, BTreeMap<Address, Tally>> {
+    fn tallies(&self) -> MutexGuard<'_, BTreeMap<Parties, Tally>> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,8 +91,8 @@ impl Till {
     /// where there is no room for one more.
     pub fn learn(&self, channel: &Channel, written: Option<SignedVoucher>) -> bool {
         let mut tallies = self.tallies();
-        let payer = channel.id.payer;
-        if let Some(tally) = tallies.get_mut(&payer)
+        let parties = channel.id.parties();
+        if let Some(tally) = tallies.get_mut(&parties)
             && tally.id == channel.id
         {
             tally.deposit = channel.deposit;
@@ -103,7 +103,7 @@ impl Till {
             // Only who owes nothing and whose voucher is written down loses nothing by it.
             let settled = |tally: &Tally| tally.owed <= tally.paid() && tally.paid() <= tally.kept;
             let mut settled = tallies.iter().filter(|(_, tally)| settled(tally));
-            let Some(any) = settled.next().map(|(payer, _)| *payer) else {
+            let Some(any) = settled.next().map(|(parties, _)| *parties) else {
                 return false;
             };
             tallies.remove(&any);
@@ -113,7 +113,7 @@ impl Till {
             .as_ref()
             .map_or(Amount::ZERO, |signed| signed.voucher.amount);
         tallies.insert(
-            payer,
+            parties,
             Tally {
                 id: channel.id,
                 deposit: channel.deposit,
@@ -128,9 +128,11 @@ impl Till {
 
     /// Takes what the ledger says at a height of all channels to this node: those that are not there
     /// any more are worth nothing.
-    pub fn sync(&self, channels: &BTreeMap<Address, Channel>, height: Height) {
-        self.tallies().retain(|payer, tally| {
-            let channel = channels.get(payer).filter(|channel| channel.id == tally.id);
+    pub fn sync(&self, channels: &BTreeMap<Parties, Channel>, height: Height) {
+        self.tallies().retain(|parties, tally| {
+            let channel = channels
+                .get(parties)
+                .filter(|channel| channel.id == tally.id);
             match channel {
                 Some(channel) => {
                     tally.deposit = channel.deposit;
@@ -166,7 +168,7 @@ impl Till {
         let voucher = &signed.voucher;
         let mut tallies = self.tallies();
         let Some(tally) = tallies
-            .get_mut(&voucher.channel.payer)
+            .get_mut(&voucher.channel.parties())
             .filter(|tally| tally.id == voucher.channel)
         else {
             return Ok(Taken::Unknown(self.stranger()));
@@ -205,7 +207,7 @@ impl Till {
 
     /// Takes back what was counted for bytes that this node failed to send.
     pub fn not_sent(&self, channel: &ChannelId, bytes: ByteCount) {
-        if let Some(tally) = self.tallies().get_mut(&channel.payer)
+        if let Some(tally) = self.tallies().get_mut(&channel.parties())
             && tally.id == *channel
             && let Ok(cost) = per_gib(self.price, bytes)
         {
@@ -216,7 +218,7 @@ impl Till {
     /// Notes that a voucher is written down.
     pub fn kept(&self, signed: &SignedVoucher) {
         let channel = &signed.voucher.channel;
-        if let Some(tally) = self.tallies().get_mut(&channel.payer)
+        if let Some(tally) = self.tallies().get_mut(&channel.parties())
             && tally.id == *channel
         {
             tally.kept = tally.kept.max(signed.voucher.amount);
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
     use ed25519_dalek::SigningKey;
     use holdfast_market_core::channel::Voucher;
-    use holdfast_market_core::units::{NetworkId, ProviderId};
+    use holdfast_market_core::units::{Address, NetworkId, ProviderId};
 
     /// A grain a byte.
     const PRICE: Amount = Amount(1 << 30);
@@ -256,11 +258,13 @@ mod tests {
         Channel {
             id: ChannelId {
                 payer: Address(key().verifying_key().to_bytes()),
+                reader: Address(key().verifying_key().to_bytes()),
                 provider: ProviderId(3),
                 opened: Height(7),
             },
             deposit: Amount(deposit.into()),
             redeemed: Amount::ZERO,
+            until: None,
             closing: None,
         }
     }
@@ -364,7 +368,7 @@ mod tests {
             take(&till, &voucher(&channel, 0), MIB),
             Taken::Granted(None)
         );
-        let listed = BTreeMap::from([(channel.id.payer, channel.clone())]);
+        let listed = BTreeMap::from([(channel.id.parties(), channel.clone())]);
         till.sync(&listed, Height(9));
         assert_eq!(
             take(&till, &voucher(&channel, 0), MIB),

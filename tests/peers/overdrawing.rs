@@ -4,7 +4,7 @@ use crate::met;
 use crate::network::{Network, Reading, noise, options, put};
 use ed25519_dalek::SigningKey;
 use holdfast_client::session::Session;
-use holdfast_market_core::channel::{ChannelId, SignedVoucher, Voucher};
+use holdfast_market_core::channel::{ChannelId, Parties, SignedVoucher, Voucher};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote::per_gib;
 use holdfast_market_core::state::Provider;
@@ -64,8 +64,8 @@ impl Reader {
     }
 
     async fn channel(&self) -> ChannelId {
-        let payer = self.session.address();
-        let channel = self.session.ledger().channel(self.provider.id, payer);
+        let parties = Parties::own(self.session.address());
+        let channel = self.session.ledger().channel(self.provider.id, parties);
         channel.await.unwrap().id
     }
 
@@ -152,6 +152,7 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
     // Nor with one of a channel that is not there.
     let nowhere = ChannelId {
         payer: reader.session.address(),
+        reader: reader.session.address(),
         provider: reader.provider.id,
         opened: Height(1),
     };
@@ -210,8 +211,10 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
     assert_eq!(parts, 10);
     reader.refused(over.clone(), "the channel holds").await;
     // A copy of somebody else's channel is no use to who cannot sign for it.
+    let other = Address(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes());
     let stranger = ChannelId {
-        payer: Address(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes()),
+        payer: other,
+        reader: other,
         ..channel
     };
     let stranger = reader.sign(&SigningKey::from_bytes(&[8; 32]), stranger, part);
@@ -236,7 +239,7 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
     let redeemed = reader
         .session
         .ledger()
-        .channel(reader.provider.id, reader.session.address());
+        .channel(reader.provider.id, Parties::own(reader.session.address()));
     assert_eq!(redeemed.await.unwrap().redeemed, deposit);
     met("a reader that overdraws its channel");
     let supply = reader.session.ledger().supply().await.unwrap();

@@ -3,23 +3,26 @@
 
 pub mod sender;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod types;
 
 pub use sender::{SendError, Sender};
 pub use types::{
-    AccountView, ApiError, BeaconView, DEAL_SET_PAGE, LIST_PAGE, LedgerStatus, MessageStatus,
-    ProvenState, ProviderDeal, StakeView, StakesView, Submitted, UnbondingView,
+    AccountView, ApiError, BeaconView, DEAL_SET_PAGE, HEADER_PAGE, LIST_PAGE, LedgerStatus,
+    MessageStatus, ProvenState, ProviderDeal, StakeView, StakesView, Submitted, UnbondingView,
 };
 
 use holdfast_market_core::block::{CertifiedBlock, Outcome};
-use holdfast_market_core::channel::Channel;
+use holdfast_market_core::channel::{Channel, Parties};
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::governance::Proposal;
+use holdfast_market_core::light::LightBlock;
 use holdfast_market_core::message::{SignedMessage, Undecodable, Unencodable, decode, encode};
 use holdfast_market_core::parameters::{Economy, Parameters};
+use holdfast_market_core::proven::LONGEST_OBJECT;
 use holdfast_market_core::stake::ValidatorRecord;
 use holdfast_market_core::state::{DealSet, Name, Provider, Sector, Supply};
+use holdfast_market_core::tree::LONGEST_STATE_PROOF;
 use holdfast_market_core::units::{
     Address, Beacon, Height, MessageId, PackId, ProviderId, SectorId,
 };
@@ -28,6 +31,11 @@ use std::time::Duration;
 
 /// The most bytes of one answer that are read: a page of blocks is 16 MiB at most.
 const ANSWER_LIMIT: usize = 24 << 20;
+/// The most bytes of a page of headers: the market sends 4 MiB, or one block with the certificate and
+/// the list of as many validators as a network may have.
+const HEADERS_LIMIT: usize = 8 << 20;
+/// The most bytes of a state object with its proof, both in hexadecimal.
+const PROOF_LIMIT: usize = (LONGEST_OBJECT + LONGEST_STATE_PROOF) * 2 + 1024;
 /// The most elements of a list that are read, page by page: a ledger that never ends one is broken.
 const LIST_LIMIT: usize = 1_000_000;
 /// The most bytes of a sentence of the ledger that are shown.
@@ -188,6 +196,36 @@ impl LedgerClient {
         decode("list of blocks", &bytes).map_err(|error| self.undecodable(&error))
     }
 
+    /// Blocks from a height on as they are followed without their messages, at most `limit`
+    /// ([`HEADER_PAGE`] at most), fewer where they are large.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn headers(
+        &self,
+        from: Height,
+        limit: usize,
+    ) -> Result<Vec<LightBlock>, LedgerError> {
+        let path = format!("/v1/headers?from={from}&limit={limit}");
+        let bytes = self.get_within(&path, HEADERS_LIMIT).await?;
+        let blocks: Vec<LightBlock> =
+            decode("list of light blocks", &bytes).map_err(|error| self.undecodable(&error))?;
+        match blocks.len() <= limit {
+            true => Ok(blocks),
+            false => Err(self.malformed(format!("it has more than {limit} blocks"))),
+        }
+    }
+
+    /// One block with its certificate and the validators that it names, to begin at.
+    ///
+    /// # Errors
+    /// As [`LedgerClient::status`].
+    pub async fn header(&self, height: Height) -> Result<LightBlock, LedgerError> {
+        let path = format!("/v1/headers/{height}");
+        let bytes = self.get_within(&path, HEADERS_LIMIT).await?;
+        decode("light block", &bytes).map_err(|error| self.undecodable(&error))
+    }
+
     /// What came of the messages of a block.
     ///
     /// # Errors
@@ -298,16 +336,18 @@ impl LedgerClient {
             .await
     }
 
-    /// The channel of a payer to a provider.
+    /// The channel of these to a provider.
     ///
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channel(
         &self,
         provider: ProviderId,
-        payer: Address,
+        parties: Parties,
     ) -> Result<Channel, LedgerError> {
-        self.json(&format!("/v1/channels/{provider}/{payer}")).await
+        let Parties { payer, reader } = parties;
+        self.json(&format!("/v1/channels/{provider}/{payer}/{reader}"))
+            .await
     }
 
     /// The channels to a provider.
@@ -315,11 +355,11 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channels_to(&self, provider: ProviderId) -> Result<Vec<Channel>, LedgerError> {
-        let payer = |one: &Channel| one.id.payer.to_string();
+        let parties = |one: &Channel| format!("{}.{}", one.id.payer, one.id.reader);
         self.pages(
             &format!("/v1/providers/{provider}/channels"),
             LIST_PAGE,
-            payer,
+            parties,
         )
         .await
     }
@@ -329,8 +369,8 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn channels_of(&self, payer: Address) -> Result<Vec<Channel>, LedgerError> {
-        let provider = |one: &Channel| one.id.provider.to_string();
-        self.pages(&format!("/v1/channels?payer={payer}"), LIST_PAGE, provider)
+        let end = |one: &Channel| format!("{}.{}", one.id.provider, one.id.reader);
+        self.pages(&format!("/v1/channels?payer={payer}"), LIST_PAGE, end)
             .await
     }
 
@@ -416,7 +456,9 @@ impl LedgerClient {
     /// # Errors
     /// As [`LedgerClient::status`].
     pub async fn state(&self, key: &[u8]) -> Result<ProvenState, LedgerError> {
-        self.json(&format!("/v1/proofs/{}", hex::encode(key))).await
+        let path = format!("/v1/proofs/{}", hex::encode(key));
+        let bytes = self.get_within(&path, PROOF_LIMIT).await?;
+        self.parse(&bytes)
     }
 
     /// A list page by page: a page that is not full is the last. `name` says after which element
@@ -455,12 +497,24 @@ impl LedgerClient {
     }
 
     async fn get(&self, path: &str) -> Result<Vec<u8>, LedgerError> {
-        self.answer(self.http.get(format!("{}{path}", self.api)))
-            .await
+        self.get_within(path, ANSWER_LIMIT).await
     }
 
-    /// Asks, reads at most [`ANSWER_LIMIT`] bytes, and turns a failing status into its sentence.
+    async fn get_within(&self, path: &str, limit: usize) -> Result<Vec<u8>, LedgerError> {
+        let request = self.http.get(format!("{}{path}", self.api));
+        self.answer_within(request, limit).await
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, LedgerError> {
+        self.answer_within(request, ANSWER_LIMIT).await
+    }
+
+    /// Asks, reads at most `limit` bytes, and turns a failing status into its sentence.
+    async fn answer_within(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+    ) -> Result<Vec<u8>, LedgerError> {
         let unreachable = |error: reqwest::Error| LedgerError::Unreachable {
             api: self.api.clone(),
             reason: root_cause(&error),
@@ -469,8 +523,8 @@ impl LedgerClient {
         let status = response.status();
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if bytes.len().saturating_add(chunk.len()) > ANSWER_LIMIT {
-                return Err(self.malformed(format!("it is longer than {ANSWER_LIMIT} bytes")));
+            if bytes.len().saturating_add(chunk.len()) > limit {
+                return Err(self.malformed(format!("it is longer than {limit} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }

@@ -5,6 +5,7 @@ pub mod erasure;
 pub mod folder;
 pub mod keys;
 pub mod ledger;
+pub mod light;
 pub mod network;
 pub mod pack;
 pub mod protocol;

@@ -5,14 +5,17 @@ use super::damage::{self, Damage, Owner};
 use super::network::{Network, get, noise, options, put};
 use super::stored::assert_same;
 use holdfast_client::catalogue::{Catalogue, ObjectRecord};
+use holdfast_client::error::ClientError;
 use holdfast_client::get::Got;
 use holdfast_client::meter::Meter;
 use holdfast_client::published::current;
-use holdfast_client::receipt::PortableReceipt;
+use holdfast_client::receipt::{PortableReceipt, ReceiptError};
 use holdfast_client::seal::WrappedKey;
 use holdfast_client::session::Session;
 use holdfast_client::wallet::Wallet;
+use holdfast_market_core::block::Certificate;
 use holdfast_wire::keys::{KeyFile, Phrase};
+use holdfast_wire::light::LightClient;
 use holdfast_wire::network::NetworkFolder;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -104,6 +107,35 @@ async fn a_damaged_receipt_shows_nothing() {
             Err(error) => assert!(!error.is_empty(), "{damage}"),
         }
     });
+
+    // Blocks that the first validators have not signed are shown by the chain that is followed, if
+    // they are on it.
+    let mut others = whole.clone();
+    if let Certificate::Embedded { signature } = &mut others.packs[0].anchor.next_certificate {
+        signature.0[7] ^= 1;
+    }
+    assert!(matches!(
+        others.verify(session.network_id(), &validators),
+        Err(ReceiptError::OtherValidators { .. })
+    ));
+    let path = network.path("light.json");
+    let light = LightClient::open(folder.genesis(), session.ledger().clone(), &path);
+    let mut light = light.unwrap();
+    others.verify_on(&mut light).await.unwrap();
+    // Once more, now that the chain was followed beyond it.
+    light.follow().await.unwrap();
+    others.verify_on(&mut light).await.unwrap();
+    // The same history with another end, which is on no chain.
+    let mut beside = whole.clone();
+    beside.packs[0].anchor.next.time += 1;
+    let error = beside.verify_on(&mut light).await.unwrap_err();
+    assert!(matches!(
+        error,
+        ClientError::Receipt(ReceiptError::Broken {
+            reason: "its block is not on the chain",
+            ..
+        })
+    ));
     session.close().await;
 }
 

@@ -1,14 +1,14 @@
 //! What a message must be before a body is looked at: for the mempool, for builders, for blocks.
 
-use crate::facts;
-use crate::message::{SignedMessage, encode};
+use crate::message::{SignedMessage, SigningContext, encode};
 use crate::parameters::Economy;
 use crate::query;
 use crate::quote::{MAX_MESSAGE_BYTES, fee_of_work, work};
 use crate::refusal::Refusal;
 use crate::rules::Rules;
-use crate::units::{Amount, Height, NetworkId};
+use crate::units::{Amount, Height, MessageId, NetworkId};
 use crate::view::{ReadView, ViewError};
+use std::collections::BTreeSet;
 
 /// A message that is not taken, or state that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,47 @@ pub enum AdmitError {
     /// The store is at fault.
     #[error(transparent)]
     State(#[from] ViewError),
+}
+
+/// Messages whose signatures whoever asks has found right before, on the same network. A name is a
+/// hash of message and signature, so nobody else's signature and no other message passes by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed(BTreeSet<MessageId>);
+
+impl FromIterator<MessageId> for Signed {
+    fn from_iter<T: IntoIterator<Item = MessageId>>(names: T) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+impl Signed {
+    /// Whether that one's signature is known to be right.
+    pub fn contains(&self, id: &MessageId) -> bool {
+        self.0.contains(id)
+    }
+}
+
+/// What a message's bytes say, computed once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// How many they are.
+    pub bytes: usize,
+    /// The name under which its outcome is looked up.
+    pub id: MessageId,
+    /// Whether its signature is known to be right.
+    pub is_signed: bool,
+}
+
+impl Known {
+    /// Of a message with this encoding.
+    pub fn of(encoded: &[u8], signed: &Signed) -> Self {
+        let id = MessageId(*blake3::hash(encoded).as_bytes());
+        Self {
+            bytes: encoded.len(),
+            id,
+            is_signed: signed.contains(&id),
+        }
+    }
 }
 
 /// Whether a mempool should take the message for a block at `next` or later: signature, number not
@@ -34,7 +75,9 @@ pub fn admit(
 ) -> Result<(), AdmitError> {
     let account = query::account(view, &signed.message.sender)?;
     let economy = query::economy(view)?;
-    check(rules.network, &economy, signed, next, account.nonce)?;
+    let encoded = encode(signed).map_err(Refusal::from)?;
+    let known = Known::of(&encoded, &Signed::default());
+    check(rules.network, &economy, signed, known, next, account.nonce)?;
     Ok(check_funds(account.balance, signed.message.fee)?)
 }
 
@@ -50,28 +93,16 @@ pub(crate) fn check_funds(have: Amount, need: Amount) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What needs no state but the account's number; the encoded size.
+/// What needs no state but the account's number.
 pub(crate) fn check(
     network: NetworkId,
     economy: &Economy,
     signed: &SignedMessage,
+    known: Known,
     height: Height,
     next_nonce: u64,
-) -> Result<usize, Refusal> {
-    check_given(network, economy, signed, height, next_nonce, None)
-}
-
-/// The same, where it may be known already whether the signature holds.
-pub(crate) fn check_given(
-    network: NetworkId,
-    economy: &Economy,
-    signed: &SignedMessage,
-    height: Height,
-    next_nonce: u64,
-    holds: Option<bool>,
-) -> Result<usize, Refusal> {
-    let message = &signed.message;
-    let bytes = encode(signed)?.len();
+) -> Result<(), Refusal> {
+    let (message, bytes) = (&signed.message, known.bytes);
     if bytes > MAX_MESSAGE_BYTES {
         return Err(Refusal::TooLarge {
             bytes,
@@ -97,10 +128,16 @@ pub(crate) fn check_given(
             next: next_nonce,
         });
     }
-    if holds.unwrap_or_else(|| facts::is_signed(network, signed)) {
-        Ok(bytes)
-    } else {
-        Err(Refusal::Signature)
+    let is_signed = known.is_signed
+        || SigningContext::Message.verify(
+            network,
+            message.sender.as_bytes(),
+            message,
+            &signed.signature,
+        );
+    match is_signed {
+        true => Ok(()),
+        false => Err(Refusal::Signature),
     }
 }
 

@@ -244,7 +244,9 @@ impl Replay {
             reason: error.to_string(),
         };
         let validators = query::validators(&self.view).map_err(unreadable)?;
-        if !certified.is_final_given(self.rules.network, &validators.next, facts) {
+        let network = self.rules.network;
+        let certificate = &certified.certificate;
+        if !certificate.is_final_given(&block.header, network, &validators.next, facts) {
             return Err(self.not_final(block, named));
         }
         if block.header.state_root != self.place.state_root {

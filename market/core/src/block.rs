@@ -28,8 +28,15 @@ pub(crate) fn work_fits(used: usize, more: usize) -> bool {
 /// # Errors
 /// A message that DAG-CBOR cannot carry.
 pub fn transactions_root(messages: &[SignedMessage]) -> Result<TreeRoot, Unencodable> {
-    let encoded: Vec<Vec<u8>> = messages.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(list::root(&encoded))
+    Ok(list::root(&encoded(messages)?))
+}
+
+/// The canonical bytes of each message.
+///
+/// # Errors
+/// A message that DAG-CBOR cannot carry.
+pub(crate) fn encoded(messages: &[SignedMessage]) -> Result<Vec<Vec<u8>>, Unencodable> {
+    messages.iter().map(encode).collect()
 }
 
 /// The root over a block's outcomes, of their [`Outcome::leaf`]s.
@@ -122,31 +129,28 @@ pub struct CertifiedBlock {
     pub certificate: Certificate,
 }
 
-impl CertifiedBlock {
-    /// Whether the certificate makes the block final for these validators.
-    pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
-        self.is_final_given(network, validators, &Facts::default())
+impl Certificate {
+    /// Whether it makes the block with that header final for these validators.
+    pub fn is_final(&self, header: &Header, network: NetworkId, validators: &[Validator]) -> bool {
+        self.is_final_given(header, network, validators, &Facts::default())
     }
 
     /// The same, where some of its signatures were looked at before.
     pub(crate) fn is_final_given(
         &self,
+        header: &Header,
         network: NetworkId,
         validators: &[Validator],
         facts: &Facts,
     ) -> bool {
-        let header = &self.block.header;
-        match &self.certificate {
+        match self {
             // One signer: with more than one validator an embedded certificate shows nothing.
-            Certificate::Embedded { signature } => {
-                let holds = || {
-                    facts
-                        .certificate(0)
-                        .unwrap_or_else(|| is_built(network, header, signature))
-                };
+            Self::Embedded { signature } => {
+                let found = facts.certificate(0);
+                let holds = || found.unwrap_or_else(|| is_built(network, header, signature));
                 matches!(validators, [only] if only.key == header.builder) && holds()
             }
-            Certificate::Bft { round, precommits } => header.id().is_ok_and(|id| {
+            Self::Bft { round, precommits } => header.id().is_ok_and(|id| {
                 let place = (header.height, *round, id);
                 finality::is_final_by(validators, precommits, |number, precommit| {
                     let found = facts.certificate(number);
@@ -156,20 +160,19 @@ impl CertifiedBlock {
         }
     }
 
-    /// How many signatures the certificate has.
+    /// How many signatures it has.
     pub(crate) fn signature_count(&self) -> usize {
-        match &self.certificate {
-            Certificate::Embedded { .. } => 1,
-            Certificate::Bft { precommits, .. } => precommits.len(),
+        match self {
+            Self::Embedded { .. } => 1,
+            Self::Bft { precommits, .. } => precommits.len(),
         }
     }
 
     /// Whether each of them is its signer's, whoever that is.
-    pub(crate) fn signatures_hold(&self, network: NetworkId) -> Vec<bool> {
-        let header = &self.block.header;
-        match &self.certificate {
-            Certificate::Embedded { signature } => vec![is_built(network, header, signature)],
-            Certificate::Bft { round, precommits } => match header.id() {
+    pub(crate) fn signatures_hold(&self, header: &Header, network: NetworkId) -> Vec<bool> {
+        match self {
+            Self::Embedded { signature } => vec![is_built(network, header, signature)],
+            Self::Bft { round, precommits } => match header.id() {
                 Ok(id) => {
                     let place = (header.height, *round, id);
                     let holds = |one| finality::is_precommit(network, place, one);
@@ -184,6 +187,14 @@ impl CertifiedBlock {
 /// Whether the signature over the header is its builder's.
 fn is_built(network: NetworkId, header: &Header, signature: &Signature) -> bool {
     SigningContext::Block.verify(network, header.builder.as_bytes(), header, signature)
+}
+
+impl CertifiedBlock {
+    /// Whether the certificate makes the block final for these validators.
+    pub fn is_final(&self, network: NetworkId, validators: &[Validator]) -> bool {
+        self.certificate
+            .is_final(&self.block.header, network, validators)
+    }
 }
 
 /// Who orders blocks.

@@ -1,14 +1,15 @@
 //! Building a block: which messages, and the header that the rules will find right.
 
-use crate::admit::{self, AdmitError};
+use crate::admit::{self, AdmitError, Known, Signed};
 use crate::beacon::BeaconSecret;
 use crate::block::{
     Block, Header, MAX_BYTES, MAX_MESSAGES, transactions_root, validators_root, work_fits,
 };
 use crate::execute::BlockError;
-use crate::message::SignedMessage;
+use crate::message::{SignedMessage, encode};
 use crate::query;
 use crate::quote;
+use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::state::Account;
 use crate::units::{Address, Amount, Height, TreeRoot};
@@ -42,7 +43,7 @@ pub struct Selection {
 
 /// Chooses messages for the next block in one pass. Whatever is kept is executable together: a
 /// block's fees are taken before its first body, so each sender's balance at the head must pay all
-/// of its fees.
+/// of its fees. Signatures in `known` are not checked again.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -50,6 +51,7 @@ pub fn select(
     view: &impl ReadView,
     rules: &Rules,
     candidates: Vec<SignedMessage>,
+    known: &Signed,
 ) -> Result<Selection, ViewError> {
     let height = Height(query::chain(view)?.height.0.saturating_add(1));
     let economy = query::economy(view)?;
@@ -68,8 +70,18 @@ pub fn select(
             }
         };
         let fee = signed.message.fee;
-        let checked = admit::check(rules.network, &economy, &signed, height, account.nonce)
-            .and_then(|size| admit::check_funds(*whole, fee).map(|()| size));
+        let checked = encode(&signed).map_err(Refusal::from).and_then(|encoded| {
+            let known = Known::of(&encoded, known);
+            admit::check(
+                rules.network,
+                &economy,
+                &signed,
+                known,
+                height,
+                account.nonce,
+            )?;
+            admit::check_funds(*whole, fee).map(|()| known.bytes)
+        });
         match checked {
             Err(why) => selection.dropped.push((signed, why.into())),
             Ok(size) => {

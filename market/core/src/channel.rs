@@ -6,15 +6,56 @@ use crate::units::{Address, Amount, Height, NetworkId, ProviderId, Signature};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
-/// One channel. A payer has one at a time to a provider; the height tells it from those before.
+/// Whose deposit a channel is, and who reads on it. Between these two and a provider there is one
+/// channel at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Parties {
+    /// Who pays.
+    pub payer: Address,
+    /// Who signs the vouchers.
+    pub reader: Address,
+}
+
+impl Parties {
+    /// A payer that reads for itself.
+    pub const fn own(payer: Address) -> Self {
+        Self {
+            payer,
+            reader: payer,
+        }
+    }
+
+    /// Both keys' bytes, one after the other: for stores.
+    pub fn to_bytes(self) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        let (payer, reader) = bytes.split_at_mut(32);
+        payer.copy_from_slice(self.payer.as_bytes());
+        reader.copy_from_slice(self.reader.as_bytes());
+        bytes
+    }
+}
+
+/// One channel; the height tells it from those that its parties had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChannelId {
     /// Who pays.
     pub payer: Address,
+    /// Who signs the vouchers: the payer itself, or whom it has granted a budget for reading.
+    pub reader: Address,
     /// Who is paid.
     pub provider: ProviderId,
     /// The block that it was opened in.
     pub opened: Height,
+}
+
+impl ChannelId {
+    /// Who pays, and who reads.
+    pub const fn parties(&self) -> Parties {
+        Parties {
+            payer: self.payer,
+            reader: self.reader,
+        }
+    }
 }
 
 /// What the ledger keeps of a channel.
@@ -26,11 +67,13 @@ pub struct Channel {
     pub deposit: Amount,
     /// What of that its provider has been paid.
     pub redeemed: Amount,
+    /// A budget granted to somebody else: it begins to close at the end of this block.
+    pub until: Option<Height>,
     /// Once it closes: the last height at which a voucher is redeemed. Then the rest goes back.
     pub closing: Option<Height>,
 }
 
-/// What a payer owes for everything that it has had through a channel so far.
+/// What is owed for everything that was read through a channel so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voucher {
     /// Through which channel.
@@ -39,7 +82,7 @@ pub struct Voucher {
     pub amount: Amount,
 }
 
-/// A voucher with its payer's signature.
+/// A voucher with its reader's signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedVoucher {
     /// What is owed.
@@ -49,7 +92,7 @@ pub struct SignedVoucher {
 }
 
 impl SignedVoucher {
-    /// Signs a voucher; the key must be its payer's.
+    /// Signs a voucher; the key must be its reader's.
     ///
     /// # Errors
     /// A voucher that DAG-CBOR cannot carry.
@@ -62,9 +105,9 @@ impl SignedVoucher {
         Ok(Self { voucher, signature })
     }
 
-    /// Whether its payer signed it for this network.
+    /// Whether its reader signed it for this network.
     pub fn is_signed(&self, network: NetworkId) -> bool {
-        let payer = &self.voucher.channel.payer;
-        SigningContext::Voucher.verify(network, &payer.0, &self.voucher, &self.signature)
+        let reader = &self.voucher.channel.reader;
+        SigningContext::Voucher.verify(network, &reader.0, &self.voucher, &self.signature)
     }
 }

@@ -8,9 +8,11 @@ mod due;
 mod election;
 mod embed;
 mod governance;
+mod name;
 mod opening;
 mod promise;
 mod provider;
+mod repair;
 mod sector;
 mod spacetime;
 mod stake;
@@ -18,11 +20,11 @@ mod stake;
 mod tests;
 mod validator;
 
-use crate::admit;
+use crate::admit::{self, Known, Signed};
 use crate::beacon;
 use crate::block::{
-    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, receipts_root,
-    transactions_root, validators_root, work_fits,
+    Block, Header, MAX_BYTES, MAX_MESSAGES, MAX_WORK, Outcome, OutcomeResult, encoded,
+    receipts_root, validators_root, work_fits,
 };
 use crate::facts::Facts;
 use crate::keys;
@@ -165,10 +167,10 @@ pub(crate) struct Context<'a, V: ReadView> {
     /// Deals and sectors whose late deadlines messages have closed, also where one was refused
     /// afterwards: the work was done.
     pub closed: usize,
-    /// How proofs are taken.
-    pub taken: Proofs<'a>,
     /// Whether who may order has changed.
     pub elects: bool,
+    /// How proofs are taken.
+    pub taken: Proofs<'a>,
 }
 
 /// Executes the next block on the state after the one before.
@@ -180,7 +182,23 @@ pub fn execute<V: ReadView>(
     rules: &Rules,
     block: &Block,
 ) -> Result<Execution, BlockError> {
-    execute_given(view, rules, block, &Facts::default(), Proofs::Verified)
+    execute_knowing(view, rules, block, &Signed::default())
+}
+
+/// The same, without checking again the signatures that the caller has found right.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_knowing<V: ReadView>(
+    view: &V,
+    rules: &Rules,
+    block: &Block,
+    signed: &Signed,
+) -> Result<Execution, BlockError> {
+    let ledger = Ledger::open(view)?;
+    let encoded = check_header(&ledger, rules, block, &Facts::default())?;
+    let known = encoded.iter().map(|bytes| Known::of(bytes, signed));
+    run(ledger, rules, block, &known.collect::<Vec<_>>())
 }
 
 /// The same for an audit: some signatures were looked at before, and proofs may be verified later.
@@ -192,8 +210,9 @@ pub(crate) fn execute_given<'a, V: ReadView>(
     taken: Proofs<'a>,
 ) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
-    check_header(&ledger, rules, block, facts)?;
-    run_given(ledger, rules, block, facts, taken)
+    let encoded = check_header(&ledger, rules, block, facts)?;
+    let known = encoded.iter().map(|bytes| Known::of(bytes, &facts.signed));
+    run_taking(ledger, rules, block, &known.collect::<Vec<_>>(), taken)
 }
 
 /// What is wrong with the block's header, signatures of the certificate aside.
@@ -215,27 +234,32 @@ pub(crate) fn outcomes_of_content<V: ReadView>(
     rules: &Rules,
     block: &Block,
 ) -> Result<Vec<Outcome>, BlockError> {
-    let facts = Facts::all_signed(block.messages.len());
     let ledger = Ledger::open(view)?;
-    run_given(ledger, rules, block, &facts, Proofs::Verified).map(|done| done.outcomes)
+    let encoded = encoded(&block.messages)?;
+    let signed = Signed::default();
+    let known = encoded.iter().map(|bytes| Known {
+        is_signed: true,
+        ..Known::of(bytes, &signed)
+    });
+    run(ledger, rules, block, &known.collect::<Vec<_>>()).map(|done| done.outcomes)
 }
 
 /// What follows once the header is found right.
-#[cfg(test)]
 fn run<V: ReadView>(
     ledger: Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
+    known: &[Known],
 ) -> Result<Execution, BlockError> {
-    run_given(ledger, rules, block, &Facts::default(), Proofs::Verified)
+    run_taking(ledger, rules, block, known, Proofs::Verified)
 }
 
-/// What follows once the header is found right.
-fn run_given<'a, V: ReadView>(
+/// The same, with proofs taken in one way or the other.
+fn run_taking<'a, V: ReadView>(
     ledger: Ledger<'a, V>,
     rules: &'a Rules,
     block: &Block,
-    facts: &Facts,
+    known: &[Known],
     taken: Proofs<'a>,
 ) -> Result<Execution, BlockError> {
     let header = &block.header;
@@ -247,15 +271,15 @@ fn run_given<'a, V: ReadView>(
         builder: header.builder,
         proofs: ProofTally::default(),
         closed: 0,
-        taken,
         elects: false,
+        taken,
     };
     context.begin(header)?;
-    context.charge_all(&block.messages, facts)?;
+    context.charge_all(&block.messages, known)?;
     let mut outcomes = Vec::with_capacity(block.messages.len());
-    for signed in &block.messages {
+    for (signed, known) in block.messages.iter().zip(known) {
         outcomes.push(Outcome {
-            message: signed.id()?,
+            message: known.id,
             result: context.message(&signed.message)?,
         });
     }
@@ -272,12 +296,13 @@ fn run_given<'a, V: ReadView>(
     })
 }
 
+/// Whether the header is the next one's; each message's canonical bytes.
 fn check_header<V: ReadView>(
     ledger: &Ledger<'_, V>,
     rules: &Rules,
     block: &Block,
     facts: &Facts,
-) -> Result<(), BlockError> {
+) -> Result<Vec<Vec<u8>>, BlockError> {
     let (header, chain) = (&block.header, &ledger.chain);
     let validators = crate::query::validators(ledger)?;
     let next = Height(chain.height.0.saturating_add(1));
@@ -294,13 +319,14 @@ fn check_header<V: ReadView>(
             most: MAX_MESSAGES,
         });
     }
+    let encoded = encoded(&block.messages)?;
     let fields = [
         ("parent", header.parent == chain.last),
         ("time", header.time >= chain.time),
         ("receipts_root", header.receipts_root == chain.receipts_root),
         (
             "transactions_root",
-            header.transactions_root == transactions_root(&block.messages)?,
+            header.transactions_root == crate::list::root(&encoded),
         ),
         (
             "next_validators",
@@ -327,7 +353,7 @@ fn check_header<V: ReadView>(
             &header.beacon,
         )
     {
-        Ok(())
+        Ok(encoded)
     } else {
         Err(BlockError::Beacon)
     }
@@ -353,24 +379,21 @@ impl<V: ReadView> Context<'_, V> {
 
     /// Takes every message's fee before any body is looked at: no body can empty an account whose
     /// later fees this block counts on, so what fills a block is always paid for.
-    fn charge_all(&mut self, messages: &[SignedMessage], facts: &Facts) -> Result<(), BlockError> {
+    fn charge_all(
+        &mut self,
+        messages: &[SignedMessage],
+        known: &[Known],
+    ) -> Result<(), BlockError> {
         let (mut bytes, mut done) = (0usize, 0usize);
-        for (index, signed) in messages.iter().enumerate() {
+        for (index, (signed, known)) in messages.iter().zip(known).enumerate() {
             let message = &signed.message;
             let account = self.ledger.account(&message.sender)?;
-            let economy = &self.parameters.economy;
-            let size = admit::check_given(
-                self.rules.network,
-                economy,
-                signed,
-                self.height,
-                account.nonce,
-                facts.message(index),
-            )
-            .and_then(|size| admit::check_nonce(message.nonce, account.nonce).map(|()| size))
-            .and_then(|size| admit::check_funds(account.balance, message.fee).map(|()| size))
-            .map_err(|why| BlockError::Inadmissible { index, why })?;
-            bytes = bytes.saturating_add(size);
+            let (network, economy) = (self.rules.network, &self.parameters.economy);
+            admit::check(network, economy, signed, *known, self.height, account.nonce)
+                .and_then(|()| admit::check_nonce(message.nonce, account.nonce))
+                .and_then(|()| admit::check_funds(account.balance, message.fee))
+                .map_err(|why| BlockError::Inadmissible { index, why })?;
+            bytes = bytes.saturating_add(known.bytes);
             if bytes > MAX_BYTES {
                 return Err(BlockError::TooLarge {
                     what: "bytes of messages",
@@ -464,8 +487,19 @@ impl<V: ReadView> Context<'_, V> {
                 label,
                 version,
                 root,
-            } => self.publish_name(sender, label, *version, root),
+                lease,
+            } => self.publish_name(sender, label, *version, root, *lease),
+            Body::TransferName { owner, label, to } => self.transfer_name(sender, owner, label, to),
+            Body::AcquireLease {
+                label,
+                holder,
+                blocks,
+                token,
+            } => self.acquire_lease(sender, label, holder, *blocks, *token),
+            Body::ReleaseLease { lease, label } => self.release_lease(sender, label, *lease),
             Body::ProposeDealSet(proposal) => self.propose_deal_set(sender, proposal),
+            Body::TopUpRepair { pack, amount } => self.top_up_repair(sender, pack, *amount),
+            Body::ClaimRepair { deal, provider } => self.claim_repair(sender, deal, *provider),
             Body::CancelDealSet { pack } => self.cancel_deal_set(sender, pack),
             Body::RenewDealSet {
                 pack,
@@ -514,6 +548,13 @@ impl<V: ReadView> Context<'_, V> {
             Body::OpenChannel { provider, deposit } => {
                 self.open_channel(sender, *provider, *deposit)
             }
+            Body::AttachReadBudget {
+                pack,
+                reader,
+                deposit,
+                until,
+            } => self.attach_read_budget(sender, pack, reader, *deposit, *until),
+            Body::RevokeGrant { reader, providers } => self.revoke_grant(sender, reader, providers),
             Body::CloseChannel { provider } => self.close_channel(sender, *provider),
             Body::RedeemVoucher { voucher } => self.redeem_voucher(sender, voucher),
         }

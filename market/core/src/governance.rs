@@ -32,6 +32,8 @@ pub enum AmountParameter {
     SealDeposit,
     EmbedDeposit,
     OpeningDeposit,
+    RepairDeposit,
+    RepairPerGib,
     FaultFeePerGib,
     MissedFeePerGib,
     RewardPerPeriod,
@@ -71,7 +73,7 @@ pub enum ParameterChange {
 
 impl AmountParameter {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MinimumFee,
         Self::FeePerKib,
         Self::CollateralPerGib,
@@ -80,6 +82,8 @@ impl AmountParameter {
         Self::SealDeposit,
         Self::EmbedDeposit,
         Self::OpeningDeposit,
+        Self::RepairDeposit,
+        Self::RepairPerGib,
         Self::FaultFeePerGib,
         Self::MissedFeePerGib,
         Self::RewardPerPeriod,
@@ -98,6 +102,8 @@ impl AmountParameter {
             Self::SealDeposit => "seal_deposit",
             Self::EmbedDeposit => "embed_deposit",
             Self::OpeningDeposit => "opening_deposit",
+            Self::RepairDeposit => "repair_deposit",
+            Self::RepairPerGib => "repair_per_gib",
             Self::FaultFeePerGib => "fault_fee_per_gib",
             Self::MissedFeePerGib => "missed_fee_per_gib",
             Self::RewardPerPeriod => "reward_per_period",
@@ -116,6 +122,8 @@ impl AmountParameter {
             Self::SealDeposit => &mut economy.seal_deposit,
             Self::EmbedDeposit => &mut economy.embed_deposit,
             Self::OpeningDeposit => &mut economy.opening_deposit,
+            Self::RepairDeposit => &mut economy.repair_deposit,
+            Self::RepairPerGib => &mut economy.repair_per_gib,
             Self::FaultFeePerGib => &mut economy.fault_fee_per_gib,
             Self::MissedFeePerGib => &mut economy.missed_fee_per_gib,
             Self::RewardPerPeriod => &mut economy.reward_per_period,

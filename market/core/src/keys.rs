@@ -1,5 +1,6 @@
 //! Where each object lives: a prefix of its kind, then big-endian numbers, so that scans are in order.
 
+use crate::channel::Parties;
 use crate::units::{Address, DealId, Height, PackId, ProposalId, ProviderId, SectorId, Stake};
 
 /// Accounts by address.
@@ -20,12 +21,14 @@ pub const DEMANDS: &[u8] = b"demands/";
 pub const OWNER_DEAL_SET: &[u8] = b"owner-deal-set/";
 /// Which deals name a provider: provider, pack, shard.
 pub const PROVIDER_DEAL: &[u8] = b"provider-deal/";
-/// Channels by provider and payer.
+/// Channels by provider, payer and reader.
 pub const CHANNEL: &[u8] = b"channel/";
-/// Which channels a payer has: payer, provider.
+/// Which channels a payer has: payer, provider, reader.
 pub const PAYER_CHANNEL: &[u8] = b"payer-channel/";
 /// Names by owner and label.
 pub const NAME: &[u8] = b"name/";
+/// Where names went, by the owner that they had and label.
+pub const MOVED_NAME: &[u8] = b"moved-name/";
 /// Recent beacons by height.
 pub const BEACON: &[u8] = b"beacon/";
 /// What falls due, by phase of the block end and height.
@@ -131,8 +134,8 @@ pub fn provider_deals(provider: ProviderId) -> Vec<u8> {
 }
 
 /// Of a channel.
-pub fn channel(provider: ProviderId, payer: &Address) -> Vec<u8> {
-    key(CHANNEL, &[&provider.0.to_be_bytes(), payer.as_bytes()])
+pub fn channel(provider: ProviderId, parties: &Parties) -> Vec<u8> {
+    key(CHANNEL, &[&provider.0.to_be_bytes(), &parties.to_bytes()])
 }
 
 /// Before all channels to a provider.
@@ -141,10 +144,12 @@ pub fn channels_to(provider: ProviderId) -> Vec<u8> {
 }
 
 /// That a payer has a channel.
-pub fn payer_channel(payer: &Address, provider: ProviderId) -> Vec<u8> {
+pub fn payer_channel(provider: ProviderId, parties: &Parties) -> Vec<u8> {
+    let Parties { payer, reader } = parties;
+    let provider = provider.0.to_be_bytes();
     key(
         PAYER_CHANNEL,
-        &[payer.as_bytes(), &provider.0.to_be_bytes()],
+        &[payer.as_bytes(), &provider, reader.as_bytes()],
     )
 }
 
@@ -153,15 +158,21 @@ pub fn payer_channels(payer: &Address) -> Vec<u8> {
     key(PAYER_CHANNEL, &[payer.as_bytes()])
 }
 
-/// The provider at the end of a key that [`payer_channel`] made.
-pub fn provider_at_end(key: &[u8]) -> Option<ProviderId> {
-    let bytes = key.get(key.len().checked_sub(8)?..)?;
-    Some(ProviderId(u64::from_be_bytes(bytes.try_into().ok()?)))
+/// The provider and the reader at the end of a key that [`payer_channel`] made.
+pub fn provider_and_reader_at_end(key: &[u8]) -> Option<(ProviderId, Address)> {
+    let (rest, reader) = key.split_last_chunk::<32>()?;
+    let (_, provider) = rest.split_last_chunk::<8>()?;
+    Some((ProviderId(u64::from_be_bytes(*provider)), Address(*reader)))
 }
 
 /// Of a name.
 pub fn name(owner: &Address, label: &str) -> Vec<u8> {
     key(NAME, &[owner.as_bytes(), label.as_bytes()])
+}
+
+/// Of where a name went.
+pub fn moved_name(owner: &Address, label: &str) -> Vec<u8> {
+    key(MOVED_NAME, &[owner.as_bytes(), label.as_bytes()])
 }
 
 /// Of a validator.

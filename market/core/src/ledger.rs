@@ -3,7 +3,7 @@
 //! The books are kept here and nowhere else: whoever writes an account, a provider, a deal or a
 //! deal set changes the matching sum by the difference between what it held and what it holds.
 
-use crate::channel::{Channel, ChannelId};
+use crate::channel::{Channel, Parties};
 use crate::governance::Proposal;
 use crate::keys;
 use crate::message::{decode, encode};
@@ -260,46 +260,42 @@ impl<'v, V: ReadView> Ledger<'v, V> {
     pub fn channel_option(
         &self,
         provider: ProviderId,
-        payer: &Address,
+        parties: &Parties,
     ) -> Result<Option<Channel>, ViewError> {
-        read(self, "channel", &keys::channel(provider, payer))
+        read(self, "channel", &keys::channel(provider, parties))
     }
 
-    pub fn channel(&self, provider: ProviderId, payer: &Address) -> Result<Channel, Stop> {
-        let channel = self.channel_option(provider, payer)?;
+    pub fn channel(&self, provider: ProviderId, parties: &Parties) -> Result<Channel, Stop> {
+        let channel = self.channel_option(provider, parties)?;
         Ok(channel.ok_or(Refusal::NoChannel {
             provider,
-            payer: *payer,
+            reader: parties.reader,
         })?)
     }
 
     pub fn put_channel(&mut self, channel: &Channel) -> Result<(), Stop> {
-        let ChannelId {
-            payer, provider, ..
-        } = channel.id;
-        self.shift_channel(provider, &payer, channel.holds()?)?;
-        self.put(keys::payer_channel(&payer, provider), Some(vec![1]));
-        self.put_object(keys::channel(provider, &payer), channel)
+        let (provider, parties) = (channel.id.provider, channel.id.parties());
+        self.shift_channel(provider, &parties, channel.holds()?)?;
+        self.put(keys::payer_channel(provider, &parties), Some(vec![1]));
+        self.put_object(keys::channel(provider, &parties), channel)
     }
 
     pub fn remove_channel(&mut self, channel: &Channel) -> Result<(), Stop> {
-        let ChannelId {
-            payer, provider, ..
-        } = channel.id;
-        self.shift_channel(provider, &payer, Amount::ZERO)?;
-        self.put(keys::payer_channel(&payer, provider), None);
-        self.put(keys::channel(provider, &payer), None);
+        let (provider, parties) = (channel.id.provider, channel.id.parties());
+        self.shift_channel(provider, &parties, Amount::ZERO)?;
+        self.put(keys::payer_channel(provider, &parties), None);
+        self.put(keys::channel(provider, &parties), None);
         Ok(())
     }
 
     fn shift_channel(
         &mut self,
         provider: ProviderId,
-        payer: &Address,
+        parties: &Parties,
         after: Amount,
     ) -> Result<(), Stop> {
         let before = self
-            .channel_option(provider, payer)?
+            .channel_option(provider, parties)?
             .map_or(Ok(Amount::ZERO), |before| before.holds())?;
         Self::shift(&mut self.supply.escrow, before, after)
     }
@@ -416,6 +412,24 @@ impl<'v, V: ReadView> Ledger<'v, V> {
 
     pub fn put_name(&mut self, owner: &Address, label: &str, name: &Name) -> Result<(), Stop> {
         self.put_object(keys::name(owner, label), name)
+    }
+
+    pub fn moved_name(&self, owner: &Address, label: &str) -> Result<Option<Address>, ViewError> {
+        read(self, "moved name", &keys::moved_name(owner, label))
+    }
+
+    /// Gives a name to another account: under its old owner's key lies from now on where it went.
+    pub fn move_name(
+        &mut self,
+        from: &Address,
+        to: &Address,
+        label: &str,
+        name: &Name,
+    ) -> Result<(), Stop> {
+        self.put(keys::name(from, label), None);
+        self.put(keys::moved_name(to, label), None);
+        self.put_object(keys::moved_name(from, label), to)?;
+        self.put_name(to, label, name)
     }
 
     pub fn beacon(&self, height: Height) -> Result<Beacon, Stop> {
@@ -544,12 +558,14 @@ impl Provider {
 }
 
 impl Deal {
-    /// Tokens that lie in it: escrow and the deposit of a demand.
+    /// Tokens that lie in it: escrow, the deposit of a demand, and a repairer's pay.
     pub(crate) fn holds(&self) -> Result<Amount, Stop> {
-        match &self.demand {
-            Some(demand) => add(self.escrow, demand.deposit),
-            None => Ok(self.escrow),
-        }
+        let demand = self.demand.as_ref().map(|demand| demand.deposit);
+        let work = self.repair.as_ref().map(|repair| repair.work);
+        [demand, work]
+            .into_iter()
+            .flatten()
+            .try_fold(self.escrow, add)
     }
 }
 

@@ -6,9 +6,9 @@ use crate::governance::ParameterChange;
 use crate::receipt::SignedReceipt;
 use crate::receipt::Tier;
 use crate::units::{
-    Address, Amount, BeaconKey, BeaconSignature, ByteCount, Deadline, DealId, Height, MessageId,
-    NetworkId, NodeKey, PackId, Period, Periods, ProposalId, ProviderId, SectorId, SectorNumber,
-    ShardIndex, ShardRoot, Signature, Stake,
+    Address, Amount, BeaconKey, BeaconSignature, Blocks, ByteCount, Deadline, DealId, Height,
+    MessageId, NetworkId, NodeKey, PackId, Period, Periods, ProposalId, ProviderId, SectorId,
+    SectorNumber, ShardIndex, ShardRoot, Signature, Stake,
 };
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use holdfast_proofs::node::Node;
@@ -273,7 +273,7 @@ pub enum Body {
         /// For it, or against it.
         approve: bool,
     },
-    /// Points a name of the sender's at a content identifier; versions only rise.
+    /// Points a name at a content identifier; versions only rise.
     PublishName {
         /// Which of the sender's names, 1 to 64 bytes.
         label: String,
@@ -282,6 +282,37 @@ pub enum Body {
         /// Binary CID of the manifest root, at most 64 bytes.
         #[serde(with = "serde_bytes")]
         root: Vec<u8>,
+        /// The lease under which it is published. Without one it is a name of the sender's that
+        /// nobody has leased now.
+        lease: Option<LeaseClaim>,
+    },
+    /// Gives a name to another account. Its owner says to whom, and that account takes it by the same
+    /// message; said of the owner itself, an offer is taken back.
+    TransferName {
+        /// Whose it is.
+        owner: Address,
+        /// Which.
+        label: String,
+        /// Whose it becomes.
+        to: Address,
+    },
+    /// Leases a name of the sender's: until the lease is over, only its holder publishes it.
+    AcquireLease {
+        /// Which of the sender's names.
+        label: String,
+        /// Who publishes it: the sender itself, or whom it authorises by this.
+        holder: Address,
+        /// For how long from this block on.
+        blocks: Blocks,
+        /// The token of the lease that is held now and goes on; none for a new one.
+        token: Option<u64>,
+    },
+    /// Ends a lease before its time: its holder's or its owner's word.
+    ReleaseLease {
+        /// Which.
+        lease: LeaseClaim,
+        /// Of which of the owner's names.
+        label: String,
     },
     /// Puts a deal set on the ledger and its price into escrow.
     ProposeDealSet(DealSetProposal),
@@ -294,6 +325,20 @@ pub enum Body {
         periods: Periods,
         /// Where fewer deals than this would have so many left, none is renewed.
         least: u8,
+    },
+    /// Adds to a deal set's repair budget, whoever sends it.
+    TopUpRepair {
+        /// Of which.
+        pack: PackId,
+        /// Moved from the sender's account.
+        amount: Amount,
+    },
+    /// Takes over a lost shard, to rebuild and store it for the rest of its term (worker only).
+    ClaimRepair {
+        /// Which.
+        deal: DealId,
+        /// Who takes it over.
+        provider: ProviderId,
     },
     /// Takes back what of a deal set no provider has accepted.
     CancelDealSet {
@@ -432,6 +477,26 @@ pub enum Body {
         /// Moved from the sender's account.
         deposit: Amount,
     },
+    /// Lets somebody else read a pack at the sender's cost: opens a channel to each provider that
+    /// holds a shard of it, or adds to it.
+    AttachReadBudget {
+        /// What is to be read.
+        pack: PackId,
+        /// Who reads, and signs the vouchers.
+        reader: Address,
+        /// Moved from the sender's account into each of these channels.
+        deposit: Amount,
+        /// They begin to close at the end of this block; one that is open already never sooner than
+        /// was said before.
+        until: Height,
+    },
+    /// Closes channels of the sender's on which somebody else reads, before their time.
+    RevokeGrant {
+        /// Who reads.
+        reader: Address,
+        /// To which providers, ascending.
+        providers: Vec<ProviderId>,
+    },
     /// Closes the sender's channel once the dispute window is over.
     CloseChannel {
         /// To whom it is.
@@ -439,9 +504,18 @@ pub enum Body {
     },
     /// Pays a provider what the voucher says and was not paid yet (worker only).
     RedeemVoucher {
-        /// The payer's word.
+        /// The reader's word.
         voucher: SignedVoucher,
     },
+}
+
+/// A lease, as whoever acts under it names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseClaim {
+    /// Whose name is leased.
+    pub owner: Address,
+    /// The token of the lease.
+    pub token: u64,
 }
 
 /// What a provider offers, and where.

@@ -1,7 +1,7 @@
 //! The numbers of the rules, fixed in genesis (PROTOCOL, *Parameters*).
 
 use crate::governance::Governance;
-use crate::quote::MAX_SECTOR_DEALS;
+use crate::quote::{MAX_SECTOR_DEALS, MAX_SHARDS};
 use crate::stake::Staking;
 use crate::units::{Amount, Blocks, Periods};
 use holdfast_proofs::challenge::MAX_EMBED_CHALLENGES;
@@ -78,6 +78,11 @@ pub struct Economy {
     /// Deposit of a demanded opening: half to the provider when it answers (half burns), back when it
     /// does not.
     pub opening_deposit: Amount,
+    /// Deposit of a claimed repair, burnt where it is not proven in time.
+    pub repair_deposit: Amount,
+    /// What a repair pays for each GiB that it fetches, k shards, beside the price of storing: out of
+    /// what was taken from whoever lost the shard.
+    pub repair_per_gib: Amount,
     /// Fee of a faulty sector, a GiB and period.
     pub fault_fee_per_gib: Amount,
     /// Added to that where the fault was not declared before its challenge was known.
@@ -233,6 +238,21 @@ impl Parameters {
                 "at most all of a penalty goes to its finder",
             ),
             (
+                // What the finder leaves of a penalty is the most that the work can take of it.
+                economy
+                    .repair_per_gib
+                    .0
+                    .checked_mul(u128::from(MAX_SHARDS).saturating_mul(1000))
+                    .zip(
+                        economy
+                            .deal_collateral_per_gib
+                            .0
+                            .checked_mul(1000u64.saturating_sub(economy.finder_thousandths).into()),
+                    )
+                    .is_some_and(|(work, penalty)| work <= penalty),
+                "repairing a shard pays less than losing it costs, whoever finds it",
+            ),
+            (
                 economy.reward_halving.0 > 0,
                 "rewards halve after at least one period",
             ),
@@ -333,7 +353,7 @@ impl Parameters {
 }
 
 impl Economy {
-    fn amounts(&self) -> [Amount; 13] {
+    fn amounts(&self) -> [Amount; 15] {
         [
             self.minimum_fee,
             self.fee_per_kib,
@@ -343,6 +363,8 @@ impl Economy {
             self.seal_deposit,
             self.embed_deposit,
             self.opening_deposit,
+            self.repair_deposit,
+            self.repair_per_gib,
             self.fault_fee_per_gib,
             self.missed_fee_per_gib,
             self.reward_per_period,
@@ -361,6 +383,8 @@ impl Economy {
             seal_deposit: Amount::hold(1),
             embed_deposit: Amount::hold(1),
             opening_deposit: Amount::hold(1),
+            repair_deposit: Amount::hold(1),
+            repair_per_gib: Amount::hold(2),
             fault_fee_per_gib: Amount::hold(20),
             missed_fee_per_gib: Amount::hold(10),
             finder_thousandths: 100,
@@ -383,7 +407,7 @@ mod tests {
     fn the_dev_parameters_fit_together_and_broken_ones_are_named() {
         assert_eq!(Parameters::dev().check(), Ok(()));
         type Spoil = fn(&mut Parameters);
-        let broken: [(&str, Spoil); 10] = [
+        let broken: [(&str, Spoil); 12] = [
             ("deadlines", |p| p.deadlines = 7),
             ("classes", |p| p.classes.clear()),
             ("delay", |p| p.beacon_delay = Blocks(30)),
@@ -393,6 +417,8 @@ mod tests {
             ("pieces", |p| p.piece_levels = 5),
             ("amounts", |p| p.economy.reward_per_period = Amount(1 << 81)),
             ("weight", |p| p.economy.deal_weight_tenths = 1001),
+            ("repair", |p| p.economy.repair_per_gib = Amount::hold(3)),
+            ("finder", |p| p.economy.finder_thousandths = 999),
             ("one deadline", |p| p.deadlines = 1),
             ("challenges", |p| p.embed_challenges_per_piece = 128),
             ("proofs", |p| {

@@ -1,6 +1,6 @@
 //! Typed reads over any view: what the API, nodes and audits ask.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Parties};
 use crate::governance::Proposal;
 use crate::keys;
 use crate::ledger::{read, read_present};
@@ -149,50 +149,54 @@ pub fn deals_of(
     Ok(deals)
 }
 
-/// The channel of a payer to a provider.
+/// The channel of these to a provider.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn channel(
     view: &impl ReadView,
     provider: ProviderId,
-    payer: &Address,
+    parties: &Parties,
 ) -> Result<Option<Channel>, ViewError> {
-    read(view, "channel", &keys::channel(provider, payer))
+    read(view, "channel", &keys::channel(provider, parties))
 }
 
-/// Channels to a provider, those of payers above `after`, at most `limit`.
+/// Channels to a provider, those of parties above `after`, at most `limit`.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn channels_to(
     view: &impl ReadView,
     provider: ProviderId,
-    after: Option<&Address>,
+    after: Option<&Parties>,
     limit: usize,
 ) -> Result<Vec<Channel>, ViewError> {
-    let after = after.map(|payer| keys::channel(provider, payer));
+    let after = after.map(|parties| keys::channel(provider, parties));
     list(view, "channel", &keys::channels_to(provider), after, limit)
 }
 
-/// Channels of a payer, those to providers above `after`, at most `limit`.
+/// Channels of a payer, by provider and reader, those above `after`, at most `limit`.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn channels_of(
     view: &impl ReadView,
     payer: &Address,
-    after: Option<ProviderId>,
+    after: Option<(ProviderId, Address)>,
     limit: usize,
 ) -> Result<Vec<Channel>, ViewError> {
     let mut channels = Vec::new();
-    let after = after.map(|provider| keys::payer_channel(payer, provider));
+    let parties = |reader: Address| Parties {
+        payer: *payer,
+        reader,
+    };
+    let after = after.map(|(provider, reader)| keys::payer_channel(provider, &parties(reader)));
     if limit == 0 {
         return Ok(channels);
     }
     each(view, &keys::payer_channels(payer), after, |key, _| {
-        if let Some(provider) = keys::provider_at_end(key)
-            && let Some(channel) = channel(view, provider, payer)?
+        if let Some((provider, reader)) = keys::provider_and_reader_at_end(key)
+            && let Some(channel) = channel(view, provider, &parties(reader))?
         {
             channels.push(channel);
         }
@@ -207,6 +211,18 @@ pub fn channels_of(
 /// The store cannot be read.
 pub fn name(view: &impl ReadView, owner: &Address, label: &str) -> Result<Option<Name>, ViewError> {
     read(view, "name", &keys::name(owner, label))
+}
+
+/// To whom a name went that was this owner's.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn moved_name(
+    view: &impl ReadView,
+    owner: &Address,
+    label: &str,
+) -> Result<Option<Address>, ViewError> {
+    read(view, "moved name", &keys::moved_name(owner, label))
 }
 
 /// The token's books as the rules keep them.
@@ -365,6 +381,9 @@ pub fn recount(view: &impl ReadView) -> Result<Supply, ViewError> {
         add(&mut counted.escrow, deal.escrow)?;
         if let Some(demand) = &deal.demand {
             add(&mut counted.escrow, demand.deposit)?;
+        }
+        if let Some(repair) = &deal.repair {
+            add(&mut counted.escrow, repair.work)?;
         }
         Ok(true)
     })?;

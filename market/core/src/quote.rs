@@ -148,13 +148,20 @@ pub fn work(body: &Body) -> usize {
         | Body::CommitReplica(_)
         | Body::EndSector { .. }
         | Body::TerminateSector { .. } => (0, 1),
-        // A deal set with all its deals and their providers.
-        Body::RenewDealSet { .. } => (0, 1),
+        // A deal set with all its deals, their providers or channels to them.
+        Body::RenewDealSet { .. }
+        | Body::ClaimRepair { .. }
+        | Body::AttachReadBudget { .. }
+        | Body::RevokeGrant { .. } => (0, 1),
         // Pairings by themselves: proofs are verified many at once.
         Body::RegisterValidator { .. } | Body::UpdateValidator { .. } => (POSSESSION_WORK, 0),
         Body::Transfer { .. }
         | Body::PublishName { .. }
+        | Body::TransferName { .. }
+        | Body::AcquireLease { .. }
+        | Body::ReleaseLease { .. }
         | Body::ProposeDealSet(_)
+        | Body::TopUpRepair { .. }
         | Body::CancelDealSet { .. }
         | Body::RegisterProvider { .. }
         | Body::UpdateProvider { .. }
@@ -217,6 +224,16 @@ pub fn sector_collateral(economy: &Economy, class: SectorClass) -> Result<Amount
 /// A product beyond the numbers.
 pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, Unpayable> {
     per_gib(economy.deal_collateral_per_gib, weight(length))
+}
+
+/// What repairing a shard of a pack pays beside the price of storing it: for fetching k shards.
+/// Rounded down.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn repair_work(economy: &Economy, k: u8, length: ByteCount) -> Result<Amount, Unpayable> {
+    let rate = economy.repair_per_gib.0.checked_mul(u128::from(k));
+    per_gib_floor(Amount(rate.ok_or(Unpayable)?), weight(length))
 }
 
 /// What whoever shows a fault gets of its penalty.

@@ -133,12 +133,14 @@ pub enum Refusal {
     #[error("there is no deal {0}")]
     NoDeal(DealId),
     /// No such channel.
-    #[error("there is no channel to provider {provider} of {payer}; it opens with a deposit")]
+    #[error(
+        "there is no channel to provider {provider} of this payer on which {reader} signs; it opens with a deposit"
+    )]
     NoChannel {
         /// Whose end.
         provider: ProviderId,
-        /// Whose deposit.
-        payer: Address,
+        /// Whose vouchers.
+        reader: Address,
     },
     /// A channel that closes takes nothing more.
     #[error("the channel to provider {provider} closes at height {end}; open it anew after that")]
@@ -148,7 +150,7 @@ pub enum Refusal {
         /// When.
         end: Height,
     },
-    /// A voucher that its payer did not sign.
+    /// A voucher that its reader did not sign.
     #[error("the voucher is not signed by {0} for this network")]
     VoucherSignature(Address),
     /// A voucher for what was paid already, or for more than there is.
@@ -162,6 +164,68 @@ pub enum Refusal {
         redeemed: Amount,
         /// What is there.
         deposit: Amount,
+    },
+    /// A repair budget that does not pay for what is claimed.
+    #[error(
+        "the repair budget has {have} and this repair needs {need}; top it up with {missing} more"
+    )]
+    RepairBudget {
+        /// What is there.
+        have: Amount,
+        /// What it takes.
+        need: Amount,
+        /// The difference.
+        missing: Amount,
+    },
+    /// Enough shards are there.
+    #[error(
+        "{living} shards of pack {pack} are there or being repaired, and its owner has repairs below {threshold} only"
+    )]
+    RepairNotDue {
+        /// Of which.
+        pack: PackId,
+        /// So many.
+        living: u8,
+        /// The owner's threshold.
+        threshold: u8,
+    },
+    /// No such name.
+    #[error("{owner} has no name `{label}`; it begins with its first publication")]
+    NoName {
+        /// Whose.
+        owner: Address,
+        /// Which.
+        label: String,
+    },
+    /// The name is another account's by now.
+    #[error("the name `{label}` was given to {to}; follow it there")]
+    NameMoved {
+        /// Which.
+        label: String,
+        /// Whose it became.
+        to: Address,
+    },
+    /// A name that is leased to somebody.
+    #[error(
+        "the name is leased to {holder} with token {token} until height {until}; act under that lease, release it, or wait"
+    )]
+    Leased {
+        /// Who publishes it.
+        holder: Address,
+        /// The lease's token.
+        token: u64,
+        /// Its last height.
+        until: Height,
+    },
+    /// A lease that is over, or another's.
+    #[error(
+        "{sender} holds no lease of this name with token {token}; look at the name and acquire a lease anew"
+    )]
+    NoLease {
+        /// Who acts under it.
+        sender: Address,
+        /// The token that it names.
+        token: u64,
     },
     /// Nobody stakes here.
     #[error("this network's validators are those of its genesis; nothing can be staked here")]
@@ -179,10 +243,10 @@ pub enum Refusal {
     #[error("there is no validator {0}")]
     NoValidator(Address),
     /// Nothing at stake there.
-    #[error("{by} has {have} HOLD at stake with validator {validator}, and this needs {need}")]
+    #[error(
+        "the sender has {have} HOLD at stake with validator {validator}, and this needs {need}"
+    )]
     NoStake {
-        /// Whose.
-        by: Address,
         /// With whom.
         validator: Address,
         /// What there is.

@@ -123,6 +123,11 @@ pub fn promise_height(parameters: &Parameters, at: Height) -> Height {
     at.after(parameters.promise)
 }
 
+/// The last height at which a repair claimed at `at` may be proven.
+pub fn repair_due(parameters: &Parameters, at: Height) -> Height {
+    at.after(parameters.promise)
+}
+
 /// The last height for the answer to an opening demanded at `at`, where the demand before it is due
 /// at `last`: so far apart that an honest provider answers one after the other in time.
 pub fn opening_due(parameters: &Parameters, at: Height, last: Option<Height>) -> Height {

@@ -231,8 +231,8 @@ pub struct Deal {
     pub owner: Address,
     /// Who stores it.
     pub provider: ProviderId,
-    /// The provider's worker when the set was included. It signed the receipt, or the one before
-    /// did, where it was replaced in between ([`PastWorker`]).
+    /// The provider's worker when the set was included (or the repair was claimed). It signed the
+    /// receipt, or the one before did, where it was replaced in between ([`PastWorker`]).
     pub worker: Address,
     /// Hot or cold.
     pub tier: Tier,
@@ -259,9 +259,20 @@ pub struct Deal {
     /// The opening that is to be answered first. Others that were demanded wait behind it, apart
     /// from the deal, each with a later height and a deposit of its own.
     pub demand: Option<Demand>,
+    /// Once it is over, and was not failed: when its collateral is freed, until it is.
+    pub release: Option<Height>,
+    /// What its loss has paid into the repair budget for the work of replacing it.
+    pub set_aside: Amount,
+    /// The provider has claimed its repair and has not proven it yet.
+    pub repair: Option<Repair>,
 }
 
 impl Deal {
+    /// Periods that are still to come by its term, however it stands.
+    pub fn unsettled(&self) -> Periods {
+        Periods(self.term.0.saturating_sub(self.settled().0))
+    }
+
     /// Periods that are over: paid or given back.
     pub fn settled(&self) -> Periods {
         Periods(self.paid.0.saturating_add(self.refunded.0))
@@ -270,7 +281,7 @@ impl Deal {
     /// Periods that are still to come and paid for; none once it is over.
     pub fn left(&self) -> Periods {
         match self.status.is_held() {
-            true => Periods(self.term.0.saturating_sub(self.settled().0)),
+            true => self.unsettled(),
             false => Periods(0),
         }
     }
@@ -308,6 +319,17 @@ pub enum DealStatus {
     },
 }
 
+/// The repair of a lost shard, under way at the provider that the deal names now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// The last height at which its embed may be proven.
+    pub due: Height,
+    /// Collateral locked for it, burnt where it is not finished in time.
+    pub deposit: Amount,
+    /// Paid for the work once the embed is proven.
+    pub work: Amount,
+}
+
 /// An opening demanded on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
@@ -331,6 +353,28 @@ pub struct Name {
     pub root: Vec<u8>,
     /// When it was last published.
     pub at: Height,
+    /// The last lease of it; it stays here when it is over, because its token is never given again.
+    pub lease: Option<Lease>,
+    /// To whom its owner gives it, until that account takes it.
+    pub offered: Option<Address>,
+}
+
+impl Name {
+    /// The lease under which alone it can be published at `height`.
+    pub fn held(&self, height: Height) -> Option<&Lease> {
+        self.lease.as_ref().filter(|lease| height <= lease.until)
+    }
+}
+
+/// A lease of a name: for so long only its holder publishes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Who publishes.
+    pub holder: Address,
+    /// Rises with each lease of the name: what was begun under an earlier one is told from it.
+    pub token: u64,
+    /// The last height of it.
+    pub until: Height,
 }
 
 /// The token's books: checked after every block.

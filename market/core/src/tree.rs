@@ -1,6 +1,7 @@
 //! The authenticated state: a `jmt` tree with BLAKE3 over the hashes of keys, so that anyone can be
 //! shown a balance, a deal or a sector with a proof under a header's state root.
 
+use crate::message::Undecodable;
 use crate::units::{Height, TreeRoot};
 use crate::view::{ViewError, Writes};
 use jmt::proof::SparseMerkleProof;
@@ -74,6 +75,36 @@ pub fn prove(
 /// Whether `proof` shows that `key` has that value (or none) under `root`.
 pub fn is_shown(root: TreeRoot, key: &[u8], value: Option<&[u8]>, proof: &StateProof) -> bool {
     proof.verify(RootHash(root.0), key_hash(key), value).is_ok()
+}
+
+/// The bytes of a state proof, at most: a leaf, and a neighbour of each of the 256 levels.
+pub const LONGEST_STATE_PROOF: usize = 1 + 64 + 4 + 256 * 65;
+
+/// A state proof as it is sent and kept: `jmt`'s own Borsh.
+pub fn encode_proof(proof: &StateProof) -> Vec<u8> {
+    // Memory takes every list that memory holds; what is empty is no proof.
+    borsh::to_vec(proof).unwrap_or_default()
+}
+
+/// Reads what [`encode_proof`] wrote.
+///
+/// # Errors
+/// Bytes that are too many, or no proof, or not its one encoding.
+pub fn decode_proof(bytes: &[u8]) -> Result<StateProof, Undecodable> {
+    const KIND: &str = "state proof";
+    let malformed = |reason: String| Undecodable::Malformed { kind: KIND, reason };
+    if bytes.len() > LONGEST_STATE_PROOF {
+        return Err(malformed(format!(
+            "it has {} bytes, and none has more than {LONGEST_STATE_PROOF}",
+            bytes.len()
+        )));
+    }
+    let proof: StateProof =
+        borsh::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    match encode_proof(&proof) == bytes {
+        true => Ok(proof),
+        false => Err(Undecodable::NotCanonical(KIND)),
+    }
 }
 
 /// The newest tree in memory: for audits and tests.

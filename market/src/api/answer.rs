@@ -207,6 +207,14 @@ impl FromText for holdfast_market_core::units::DealId {
     }
 }
 
+/// Two with a dot between.
+impl<A: FromText, B: FromText> FromText for (A, B) {
+    fn from_text(text: &str) -> Option<Self> {
+        let (first, second) = text.split_once('.')?;
+        Some((A::from_text(first)?, B::from_text(second)?))
+    }
+}
+
 /// Runs `work` where it may wait for the disk. The turn is the work's own: it is not given back when
 /// the asker goes away while the work still runs.
 pub async fn blocking<T: Send + 'static>(

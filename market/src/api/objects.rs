@@ -6,7 +6,7 @@ use crate::listing;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use holdfast_market_core::channel::Channel;
+use holdfast_market_core::channel::{Channel, Parties};
 use holdfast_market_core::query;
 use holdfast_market_core::state::{Deal, DealSet, DealSetRecord, Name, Provider, Sector, Supply};
 use holdfast_market_core::units::{Address, DealId, PackId, ProviderId, SectorId, SectorNumber};
@@ -205,9 +205,9 @@ pub async fn channels(
 ) -> Answer<Vec<Channel>> {
     let Query(page) = page?;
     let payer: Address = parse("address", &page.payer)?;
-    let after: Option<ProviderId> = page
+    let after: Option<(ProviderId, Address)> = page
         .after
-        .map(|after| parse("provider", &after))
+        .map(|after| parse("provider and reader", &after))
         .transpose()?;
     blocking(&shared, move |ledger| {
         let view = ledger.view();
@@ -223,10 +223,11 @@ pub async fn channels_to(
 ) -> Answer<Vec<Channel>> {
     let id: ProviderId = parse("provider", &id)?;
     let Query(page) = page?;
-    let after: Option<Address> = page
+    let after: Option<(Address, Address)> = page
         .after
-        .map(|after| parse("address", &after))
+        .map(|after| parse("payer and reader", &after))
         .transpose()?;
+    let after = after.map(|(payer, reader)| Parties { payer, reader });
     blocking(&shared, move |ledger| {
         let view = ledger.view();
         query::provider(&view, id)?.ok_or_else(|| no_provider(id))?;
@@ -238,15 +239,16 @@ pub async fn channels_to(
 
 pub async fn channel(
     State(shared): State<Shared>,
-    Path((provider, payer)): Path<(String, String)>,
+    Path((provider, payer, reader)): Path<(String, String, String)>,
 ) -> Answer<Channel> {
     let provider: ProviderId = parse("provider", &provider)?;
     let payer: Address = parse("address", &payer)?;
+    let reader: Address = parse("address", &reader)?;
     blocking(&shared, move |ledger| {
-        let channel = query::channel(&ledger.view(), provider, &payer)?;
+        let channel = query::channel(&ledger.view(), provider, &Parties { payer, reader })?;
         channel.map(Json).ok_or_else(|| {
             Failure::not_found(format!(
-                "there is no channel to provider {provider} of {payer}"
+                "there is no channel to provider {provider} of {payer} for reading by {reader}"
             ))
         })
     })
@@ -264,9 +266,16 @@ pub async fn name(
         )));
     }
     blocking(&shared, move |ledger| {
-        let name = query::name(&ledger.view(), &owner, &label)?;
-        name.map(Json)
-            .ok_or_else(|| Failure::not_found(format!("{owner} has no name `{label}`")))
+        let view = ledger.view();
+        if let Some(name) = query::name(&view, &owner, &label)? {
+            return Ok(Json(name));
+        }
+        Err(Failure::not_found(
+            match query::moved_name(&view, &owner, &label)? {
+                Some(to) => format!("the name `{label}` of {owner} was given to {to}"),
+                None => format!("{owner} has no name `{label}`"),
+            },
+        ))
     })
     .await
 }

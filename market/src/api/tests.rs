@@ -13,9 +13,10 @@ use holdfast_market_core::keys;
 use holdfast_market_core::message::encode;
 use holdfast_market_core::tree;
 use holdfast_market_core::units::{
-    Address, Amount, Height, MessageId, PackId, ProviderId, SectorId, SectorNumber,
+    Address, Amount, BlockId, Height, MessageId, PackId, ProviderId, SectorId, SectorNumber,
 };
 use holdfast_wire::ledger::{LedgerClient, LedgerError, MessageStatus};
+use holdfast_wire::light::{FollowError, LightClient};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,6 +137,52 @@ async fn a_transfer_goes_in_and_everything_about_it_comes_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_light_client_follows_a_market_and_is_shown_what_it_asks_for() {
+    let running = Running::start("light").await;
+    let (client, network) = (&running.client, &running.network);
+    let receiver = Address([3; 32]);
+    let message = network.transfer(0, receiver, Amount::hold(5));
+    let (height, _) = included(client, client.submit(&message).await.unwrap()).await;
+    let path = network.data().join("light.json");
+    let open = || LightClient::open(&network.genesis, client.clone(), &path);
+    let mut light = open().unwrap();
+    let shown = light.account(&receiver).await.unwrap();
+    assert_eq!(shown.object.unwrap().balance, Amount::hold(5));
+    assert!(shown.height >= height && shown.proof.0 > 0);
+    assert_eq!(light.chain().height(), Height(shown.height.0 + 1));
+    let shown = light.account(&Address([4; 32])).await.unwrap();
+    assert_eq!(shown.object, None);
+    let sector = SectorId {
+        provider: ProviderId(0),
+        number: SectorNumber(0),
+    };
+    assert_eq!(light.sector(sector).await.unwrap().object, None);
+    // What the market says of a block is so, and of another one at its height is not.
+    let block = client.blocks(height, 1).await.unwrap()[0].block.header.id();
+    light.shows(height, block.unwrap()).await.unwrap();
+    let other = light.shows(height, BlockId([7; 32])).await;
+    assert!(matches!(other, Err(FollowError::NotOnChain { .. })));
+    // From a block that is named, the same chain.
+    let begun = client.header(Height(2)).await.unwrap();
+    let place = (Height(2), begun.header.id().unwrap());
+    let elsewhere = network.data().join("elsewhere.json");
+    let late = LightClient::trust(&network.genesis, client.clone(), &elsewhere, place).await;
+    let mut late = late.unwrap();
+    late.follow().await.unwrap();
+    let (height, block) = (light.chain().height(), light.chain().block());
+    late.shows(height, block).await.unwrap();
+    assert_eq!(open().unwrap().chain().block(), block);
+    // No more than was asked for, and no more than there is room for.
+    client.wait_until(Height(9)).await.unwrap();
+    assert_eq!(client.headers(Height(2), 3).await.unwrap().len(), 3);
+    assert!(client.headers(Height(1), usize::MAX).await.unwrap().len() >= 9);
+    assert_eq!(client.headers(Height(1 << 40), 3).await.unwrap(), []);
+    let missing = client.header(Height(1 << 40)).await;
+    assert!(matches!(missing, Err(LedgerError::NotFound(_))));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_there_is_said_in_one_sentence() {
     let running = Running::start("nothing").await;
     let client = &running.client;
@@ -170,6 +217,10 @@ async fn what_is_not_there_is_said_in_one_sentence() {
         ("/v1/accounts/hold1x", "400"),
         ("/v1/blocks", "400"),
         ("/v1/blocks?from=x", "400"),
+        ("/v1/headers", "400"),
+        ("/v1/headers?from=1&limit=-1", "400"),
+        ("/v1/headers/01", "400"),
+        ("/v1/headers/0", "404"),
         ("/v1/wait", "400"),
         ("/v1/messages/00", "400"),
         ("/v1/proofs/0g", "400"),

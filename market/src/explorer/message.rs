@@ -28,6 +28,41 @@ pub fn describe(ledger: &Ledger, body: &Body) -> Markup {
         Body::PublishName { label, version, .. } => {
             html! { "publishes the name " code { (label) } ", version " (version) }
         }
+        Body::TransferName { owner, label, to } => html! {
+            "gives the name " code { (label) } " of " (show::account(ledger, owner)) " to "
+            (show::account(ledger, to))
+        },
+        Body::AcquireLease {
+            label,
+            holder,
+            blocks,
+            ..
+        } => html! {
+            "leases the name " code { (label) } " to " (show::account(ledger, holder)) " for "
+            (show::count(usize::try_from(blocks.0).unwrap_or(usize::MAX), "block"))
+        },
+        Body::ReleaseLease { lease, label } => html! {
+            "releases the lease of the name " code { (label) } " of " (show::account(ledger, &lease.owner))
+        },
+        Body::TopUpRepair { pack, amount } => html! {
+            "adds " (amount.to_string()) " to the repair budget of " (show::pack(pack))
+        },
+        Body::ClaimRepair { deal, provider } => {
+            html! { (show::provider(*provider)) " claims the repair of " (deal_link(deal)) }
+        }
+        Body::AttachReadBudget {
+            pack,
+            reader,
+            deposit,
+            ..
+        } => html! {
+            "lets " (show::account(ledger, reader)) " read " (show::pack(pack)) " for "
+            (deposit.to_string()) " at each of its providers"
+        },
+        Body::RevokeGrant { reader, providers } => html! {
+            "takes back what " (show::account(ledger, reader)) " may still read for at "
+            (show::count(providers.len(), "provider"))
+        },
         Body::ProposeDealSet(proposal) => html! {
             "proposes deals for a pack of " (show::bytes(proposal.pack.length.0.into()))
             ", " (proposal.pack.k) " of " (proposal.pack.n)
@@ -48,7 +83,8 @@ pub fn describe(ledger: &Ledger, body: &Body) -> Markup {
         }
         Body::RedeemVoucher { voucher } => html! {
             (show::provider(voucher.voucher.channel.provider)) " redeems what "
-            (show::account(ledger, &voucher.voucher.channel.payer)) " owes for reading: "
+            (show::account(ledger, &voucher.voucher.channel.payer)) " owes for what "
+            (show::account(ledger, &voucher.voucher.channel.reader)) " read: "
             (voucher.voucher.amount.to_string()) " so far"
         },
         Body::RegisterValidator { owner, .. } => {

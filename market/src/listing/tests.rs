@@ -64,6 +64,9 @@ fn view() -> MemoryView {
                 paid: Periods(0),
                 refunded: Periods(0),
                 demand: None,
+                release: None,
+                set_aside: Amount::ZERO,
+                repair: None,
             };
             writes.insert(keys::deal(&deal), Some(encode(&value).unwrap()));
             writes.insert(keys::provider_deal(PROVIDER, &deal), Some(vec![]));

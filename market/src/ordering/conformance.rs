@@ -3,7 +3,7 @@
 
 use super::Ordering;
 use crate::ledger::{Committed, Ledger, LedgerError};
-use crate::testing::{Network, address};
+use crate::testing::{Network, address, followed};
 use holdfast_market_core::block::CertifiedBlock;
 use holdfast_market_core::query;
 use holdfast_market_core::units::{Address, Amount, Height};
@@ -110,4 +110,6 @@ fn check_chain(network: &Network, ledger: &Ledger, blocks: &[CertifiedBlock]) {
         assert_eq!(outcomes.len(), certified.block.messages.len());
     }
     assert_eq!(nonces, [0, 1, 2, 3, 4]);
+    // Who reads headers alone comes to the same block.
+    assert_eq!(followed(ledger).block(), ledger.head().block);
 }

@@ -1,7 +1,7 @@
 //! The columns of the database and the keys in them.
 
 use holdfast_market_core::message::{Undecodable, Unencodable, decode, encode};
-use holdfast_market_core::units::Height;
+use holdfast_market_core::units::{Height, TreeRoot};
 use jmt::storage::{Node, NodeKey};
 use rocksdb::ColumnFamilyDescriptor;
 
@@ -12,10 +12,18 @@ pub const NETWORK_KEY: &[u8] = b"network";
 /// Where the chain stands.
 pub const HEAD_KEY: &[u8] = b"head";
 
+/// Before the root of a list of validators that some header names.
+const VALIDATORS_KEY: &[u8] = b"validators/";
+
+/// The key of the validators with that root.
+pub(super) fn validators_key(root: TreeRoot) -> Vec<u8> {
+    [VALIDATORS_KEY, root.as_bytes()].concat()
+}
+
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// Format, network, head.
+    /// Format, network, head, and every set of validators that a header names.
     Meta,
     /// The ledger's objects under the keys of the core.
     State,

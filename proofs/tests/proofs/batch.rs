@@ -6,7 +6,9 @@ use ff::Field;
 use group::GroupEncoding;
 use holdfast_proofs::replica::ReplicaId;
 use holdfast_proofs::statement::Statement;
-use holdfast_proofs::verify::{PointError, VerifyError};
+use holdfast_proofs::verify::{PointError, Verifier, VerifyError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_batch_names_exactly_the_statements_that_fail() {
@@ -95,4 +97,36 @@ fn errors_that_would_cancel_in_a_plain_sum_are_found() {
     let expected = vec![Err(VerifyError::Refused { proof: 0 }); 2];
     assert_eq!(proven.verifier.verify_batch(&batch), expected);
     assert_eq!(proven.verifier.verify_batch_blst(&batch), expected);
+}
+
+#[test]
+fn whoever_names_no_library_is_answered_by_the_one_that_was_chosen() {
+    let proven = proven();
+    let mut verifier = Verifier::from_keys(&proven.keys).unwrap();
+    verifier.use_blst();
+    let watched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&watched);
+    verifier.watch(Box::new(move |_, proofs| {
+        counted.fetch_add(proofs, Ordering::Relaxed);
+        Box::new(|| {})
+    }));
+    let mut batch = proven.all();
+    assert_eq!(verifier.verify_all(&batch), Ok(()));
+    batch[1].1.swap(0, 1);
+    assert_eq!(
+        verifier.verify_all(&batch),
+        proven.verifier.verify_all(&batch)
+    );
+    assert_eq!(
+        verifier.verify_batch(&batch),
+        proven.verifier.verify_batch(&batch)
+    );
+    for (statement, proofs) in &batch {
+        assert_eq!(
+            verifier.verify(statement, proofs),
+            proven.verifier.verify(statement, proofs)
+        );
+    }
+    let proofs: usize = batch.iter().map(|(_, proofs)| proofs.len()).sum();
+    assert_eq!(watched.load(Ordering::Relaxed), 4 * proofs);
 }

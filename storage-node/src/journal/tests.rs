@@ -119,8 +119,8 @@ fn shards_sectors_and_messages_are_listed_apart_and_in_order() {
     step(&path, |journal| {
         // One a payer: the last.
         assert_eq!(journal.vouchers().unwrap(), [voucher(2)]);
-        let payer = voucher(2).voucher.channel.payer;
-        assert_eq!(journal.voucher(&payer).unwrap(), Some(voucher(2)));
+        let parties = voucher(2).voucher.channel.parties();
+        assert_eq!(journal.voucher(&parties).unwrap(), Some(voucher(2)));
         let mut other = voucher(2).voucher.channel;
         other.opened = Height(1);
         journal.forget_voucher(&other).unwrap();
@@ -154,6 +154,7 @@ fn voucher(amount: u128) -> SignedVoucher {
     let key = SigningKey::from_bytes(&[3; 32]);
     let channel = ChannelId {
         payer: Address(key.verifying_key().to_bytes()),
+        reader: Address(key.verifying_key().to_bytes()),
         provider: ProviderId(1),
         opened: Height(2),
     };

@@ -114,8 +114,13 @@ impl Pipeline {
     ) -> Result<(), NodeError> {
         let (gone, why) = match view.deals.get(&deal) {
             None => {
+                // Or another repairs what this node has lost; a group that holds the piece cannot be
+                // rewritten without it.
                 let last = record.receipt.receipt.fund_by.after(MARGIN);
-                (view.height > last, "its deal set was not funded in time")
+                (
+                    view.height > last && !placed.contains(&deal),
+                    "no deal set was funded in time that names this node for it",
+                )
             }
             Some(_) if view.is_living(deal) => (false, ""),
             Some(_) => match record.ended {

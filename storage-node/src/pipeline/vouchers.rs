@@ -3,10 +3,10 @@
 use super::{Pipeline, Signer, View};
 use crate::error::NodeError;
 use crate::outbox::ledger;
-use holdfast_market_core::channel::Channel;
+use holdfast_market_core::channel::{Channel, Parties};
 use holdfast_market_core::message::Body;
 use holdfast_market_core::quote;
-use holdfast_market_core::units::{Address, Amount};
+use holdfast_market_core::units::Amount;
 use std::collections::BTreeMap;
 
 /// A voucher is redeemed once it brings so many times what that costs, or its channel closes.
@@ -38,9 +38,9 @@ impl Pipeline {
                 return Err(ledger(error));
             }
         };
-        let channels: BTreeMap<Address, Channel> = channels
+        let channels: BTreeMap<Parties, Channel> = channels
             .into_iter()
-            .map(|channel| (channel.id.payer, channel))
+            .map(|channel| (channel.id.parties(), channel))
             .collect();
         shared.till.sync(&channels, view.height);
         let fee = quote::fee_of_size(&view.parameters.economy, MESSAGE);
@@ -50,9 +50,9 @@ impl Pipeline {
         let (mut sent, mut done) = (0, Ok(()));
         for signed in vouchers {
             let voucher = &signed.voucher;
-            let payer = voucher.channel.payer;
+            let parties = voucher.channel.parties();
             let channel = channels
-                .get(&payer)
+                .get(&parties)
                 .filter(|channel| channel.id == voucher.channel);
             let Some(channel) = channel else {
                 // One that was opened since is not in the list yet.
@@ -69,7 +69,7 @@ impl Pipeline {
             if unpaid <= least || sent >= MOST {
                 continue;
             }
-            let purpose = format!("redeem/{payer}");
+            let purpose = format!("redeem/{}/{}", parties.payer, parties.reader);
             let last = channel.closing;
             let body = Body::RedeemVoucher { voucher: signed };
             let posted = self.post(view.height, Signer::Worker, &purpose, body, last);

@@ -51,7 +51,7 @@ impl Service {
             )));
         }
         if !signed.is_signed(self.shared.network) {
-            return Err(worthless("the voucher is not signed by its payer"));
+            return Err(worthless("the voucher is not signed by its reader"));
         }
         let mut taken = self.take(signed, bytes)?;
         if matches!(taken, Taken::Unknown(_) | Taken::Overdrawn { .. }) {
@@ -89,9 +89,9 @@ impl Service {
                 "this node is asking for as many channels as it can; ask again in a moment",
             )
         })?;
-        match self.ledger.channel(id.provider, id.payer).await {
+        match self.ledger.channel(id.provider, id.parties()).await {
             Ok(channel) => {
-                let written = self.shared.journal.voucher(&id.payer);
+                let written = self.shared.journal.voucher(&id.parties());
                 let written = written.map_err(|error| self.internal(&error))?;
                 if self.shared.till.learn(&channel, written) {
                     return Ok(());

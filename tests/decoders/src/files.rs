@@ -2,11 +2,15 @@
 
 use crate::read::{answer, encoded, usual};
 use crate::{Answer, Decoder, FEW_CALLS, Form, proofs, sample, wire};
+use holdfast_market_core::block::{Header, validators_root};
 use holdfast_market_core::message::encode;
+use holdfast_market_core::units::BlockId;
 use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_testnet::Testnet;
 use holdfast_wire::folder::{DataFolder, FolderError, FolderKind};
 use holdfast_wire::keys::{KeyFile, KeyFileError};
+use holdfast_wire::ledger::LedgerClient;
+use holdfast_wire::light::{LIGHT_FILE, LightClient};
 use holdfast_wire::network::{
     GENESIS_FILE, NETWORK_FILE, NetworkError, NetworkFolder, VERIFYING_KEYS_FILE,
 };
@@ -43,6 +47,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             ]
         }),
         file("watermark", Form::Bytes, watermark, || vec![honest_mark()]),
+        file("light-file", Form::Json, light_file, || {
+            vec![honest_light_file()]
+        }),
         file("testnet-record", Form::Json, testnet_record, || {
             vec![RECORD.as_bytes().to_vec()]
         }),
@@ -193,6 +200,43 @@ fn watermark(bytes: &[u8]) -> Answer {
             Watermark::open(&database).unwrap().note(number).unwrap();
             let again = std::fs::read(Watermark::path_of(&database)).unwrap();
             assert!(again.first_chunk::<8>() == bytes.first_chunk::<8>());
+            Answer::Read
+        }
+    }
+}
+
+/// The header that the file holds, and the network of the samples' genesis.
+fn honest_light_file() -> Vec<u8> {
+    let network = sample::genesis().network().unwrap();
+    let header = Header {
+        next_validators: validators_root(&[sample::validator()]).unwrap(),
+        ..sample::block_header(7, BlockId([1; 32]))
+    };
+    let object = serde_json::json!({
+        "version": 1,
+        "network": network,
+        "header": header,
+        "validators": [sample::validator()],
+    });
+    serde_json::to_vec(&object).unwrap()
+}
+
+/// A file that is taken names this network, and the validators in it are those that its header names.
+fn light_file(bytes: &[u8]) -> Answer {
+    let path = folder("light-file").join(LIGHT_FILE);
+    let ledger = LedgerClient::new("http://127.0.0.1:1").unwrap();
+    let genesis = sample::genesis();
+    // Without its hash, which keeps out what is damaged and nobody who lies, every change is read.
+    std::fs::write(&path, with_check(bytes)).unwrap();
+    match LightClient::open(&genesis, ledger, &path) {
+        Err(_) => Answer::Refused,
+        Ok(light) => {
+            let chain = light.chain();
+            assert_eq!(chain.network(), genesis.network().unwrap());
+            let header = chain.header().unwrap();
+            let named = validators_root(chain.validators()).unwrap();
+            assert_eq!(named, header.next_validators);
+            assert_eq!(chain.block(), header.id().unwrap());
             Answer::Read
         }
     }

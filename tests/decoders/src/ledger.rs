@@ -3,10 +3,13 @@
 use crate::read::{answer, encoded, object, plain, usual};
 use crate::{Answer, Decoder, Form, sample};
 use holdfast_market_core::beacon;
-use holdfast_market_core::block::{Block, Certificate, CertifiedBlock, Header, Outcome, Validator};
+use holdfast_market_core::block::{
+    Block, Certificate, CertifiedBlock, Header, Outcome, Validator, validators_root,
+};
 use holdfast_market_core::channel::Channel;
 use holdfast_market_core::genesis::Genesis;
 use holdfast_market_core::governance::Proposal;
+use holdfast_market_core::light::{LightBlock, LightChain};
 use holdfast_market_core::list::{self, Membership};
 use holdfast_market_core::message::{PackHeader, PieceOpening, SignedMessage, SigningContext};
 use holdfast_market_core::parameters::Economy;
@@ -15,8 +18,10 @@ use holdfast_market_core::receipt::SignedReceipt;
 use holdfast_market_core::slice;
 use holdfast_market_core::stake::{Delegation, Unbonding, ValidatorRecord};
 use holdfast_market_core::state::*;
-use holdfast_market_core::units::{Address, Amount, Beacon, DealId, Height};
+use holdfast_market_core::tree::{self, MemoryTree};
+use holdfast_market_core::units::{Address, Amount, Beacon, BlockId, DealId, Height, TreeRoot};
 use holdfast_wire::pack::PackLayout;
+use std::sync::OnceLock;
 
 pub(crate) fn decoders() -> Vec<Decoder> {
     let cbor = |name, decode, seeds| usual(name, Form::Cbor, decode, seeds);
@@ -35,6 +40,29 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         cbor("block-list", plain::<Vec<CertifiedBlock>>, || {
             let small = sample::block(sample::bodies().into_iter().take(2).collect());
             encoded([vec![small.clone()], vec![sample::block(vec![]), small]])
+        }),
+        cbor("light-blocks", light_blocks, || {
+            let [_, two, three] = followed();
+            let bare = |header: &Header| LightBlock {
+                header: header.clone(),
+                certificate: None,
+                next_validators: None,
+            };
+            let whole = |header: &Header| LightBlock {
+                certificate: Some(sample::certificate(header)),
+                next_validators: Some(vec![sample::validator()]),
+                ..bare(header)
+            };
+            let voted = |header: &Header| LightBlock {
+                certificate: Some(sample::bft_certificate(header)),
+                ..bare(header)
+            };
+            encoded([
+                vec![bare(two), whole(three)],
+                vec![bare(two), voted(three)],
+                vec![whole(two)],
+                vec![],
+            ])
         }),
         cbor("block", plain::<Block>, || {
             encoded([sample::block(sample::bodies()).block])
@@ -65,6 +93,12 @@ pub(crate) fn decoders() -> Vec<Decoder> {
         }),
         cbor("list-membership", membership, || {
             encoded((0..5).map(|index| Membership::prove(&items(), index).unwrap()))
+        }),
+        usual("state-proof-bytes", Form::Bytes, state_proof, || {
+            let (_, tree) = proven_state();
+            let keys: [&[u8]; 3] = [&[7], &[200], &[3]];
+            keys.map(|key| tree::encode_proof(&tree::prove(tree, Height(0), key).unwrap().1))
+                .into()
         }),
         usual("shard-slice", Form::Bytes, shard_slice, || {
             vec![sample::opening().slice]
@@ -98,6 +132,9 @@ pub(crate) fn decoders() -> Vec<Decoder> {
             encoded([sample::channel()])
         }),
         cbor("state-name", plain::<Name>, || encoded([sample::name()])),
+        cbor("state-moved-name", plain::<Address>, || {
+            encoded([sample::address(4)])
+        }),
         cbor("state-supply", supply, || encoded([sample::supply()])),
         cbor("state-validators", plain::<ValidatorSets>, || {
             encoded([sample::validator_sets()])
@@ -166,6 +203,44 @@ fn certified_block(bytes: &[u8]) -> Answer {
             certified.block.header == honest.block.header,
             "another header is final"
         );
+    }
+    Answer::Read
+}
+
+/// Three headers that link, under one validator; the chain stands at the first.
+fn followed() -> &'static [Header; 3] {
+    static HEADERS: OnceLock<[Header; 3]> = OnceLock::new();
+    HEADERS.get_or_init(|| {
+        let header = |height, parent| Header {
+            next_validators: validators_root(&[sample::validator()]).unwrap(),
+            ..sample::block_header(height, parent)
+        };
+        let one = header(1, BlockId(sample::NETWORK.0));
+        let two = header(2, one.id().unwrap());
+        let three = header(3, two.id().unwrap());
+        [one, two, three]
+    })
+}
+
+/// What is followed are the honest headers, and a block that is begun at names its validators.
+fn light_blocks(bytes: &[u8]) -> Answer {
+    let Some(blocks) = object::<Vec<LightBlock>>(bytes) else {
+        return Answer::Refused;
+    };
+    let honest = followed();
+    let first = honest[0].clone();
+    let mut chain = LightChain::at(sample::NETWORK, first, vec![sample::validator()]).unwrap();
+    let _ = chain.follow(&blocks);
+    assert!(
+        honest.contains(chain.header().unwrap()),
+        "a forged header is followed"
+    );
+    for block in blocks.into_iter().take(2) {
+        let place = (block.header.height, block.header.id().unwrap());
+        if let Ok(begun) = LightChain::trust(sample::NETWORK, place, block) {
+            let named = begun.header().unwrap().next_validators;
+            assert_eq!(validators_root(begun.validators()).unwrap(), named);
+        }
     }
     Answer::Read
 }
@@ -268,6 +343,41 @@ fn membership(bytes: &[u8]) -> Answer {
                 shown == Membership::prove(&items, index).unwrap(),
                 "an item is shown at another place or in another way"
             );
+        }
+    }
+    Answer::Read
+}
+
+/// Forty keys of one byte, each with itself as its value.
+fn proven_state() -> &'static (TreeRoot, MemoryTree) {
+    static STATE: OnceLock<(TreeRoot, MemoryTree)> = OnceLock::new();
+    STATE.get_or_init(|| {
+        let mut tree = MemoryTree::default();
+        let writes = (0..40u8).map(|number| (vec![number], Some(vec![number])));
+        let root = tree.apply(Height(0), &writes.collect()).unwrap();
+        (root, tree)
+    })
+}
+
+/// A proof is written in one way, and shows what the state holds or nothing.
+fn state_proof(bytes: &[u8]) -> Answer {
+    let Ok(proof) = tree::decode_proof(bytes) else {
+        return Answer::Refused;
+    };
+    assert!(
+        tree::encode_proof(&proof) == bytes,
+        "a proof is read from two forms"
+    );
+    let (root, tree) = proven_state();
+    for key in [7u8, 200, 3] {
+        let (held, honest) = tree::prove(tree, Height(0), &[key]).unwrap();
+        for value in [None, Some(&[key][..]), Some(&[9][..])] {
+            if tree::is_shown(*root, &[key], value, &proof) {
+                assert!(
+                    value == held.as_deref() && proof == honest,
+                    "a lie is shown, or the truth in another way"
+                );
+            }
         }
     }
     Answer::Read

@@ -193,6 +193,13 @@ fn roots() -> SectorRoots {
     }
 }
 
+fn lease_claim() -> LeaseClaim {
+    LeaseClaim {
+        owner: address(1),
+        token: 4,
+    }
+}
+
 /// One body of every kind.
 pub(crate) fn bodies() -> Vec<Body> {
     let provider = ProviderId(0);
@@ -209,6 +216,30 @@ pub(crate) fn bodies() -> Vec<Body> {
             label: "catalogue".into(),
             version: 3,
             root: vec![1, 0x55, 0x1e, 32, 7],
+            lease: Some(lease_claim()),
+        },
+        Body::TransferName {
+            owner: address(1),
+            label: "catalogue".into(),
+            to: address(2),
+        },
+        Body::AcquireLease {
+            label: "drive".into(),
+            holder: address(2),
+            blocks: Blocks(600),
+            token: Some(4),
+        },
+        Body::ReleaseLease {
+            lease: lease_claim(),
+            label: "drive".into(),
+        },
+        Body::TopUpRepair {
+            pack: pack(),
+            amount,
+        },
+        Body::ClaimRepair {
+            deal: deal_id(),
+            provider,
         },
         Body::ProposeDealSet(proposal()),
         Body::CancelDealSet { pack: pack() },
@@ -303,6 +334,16 @@ pub(crate) fn bodies() -> Vec<Body> {
         Body::OpenChannel {
             provider,
             deposit: Amount(9_000),
+        },
+        Body::AttachReadBudget {
+            pack: pack(),
+            reader: address(3),
+            deposit: amount,
+            until: Height(900),
+        },
+        Body::RevokeGrant {
+            reader: address(3),
+            providers: vec![provider, ProviderId(3)],
         },
         Body::CloseChannel { provider },
         Body::RedeemVoucher { voucher: voucher() },
@@ -535,12 +576,14 @@ pub(crate) fn sector() -> Sector {
 pub(crate) fn channel() -> Channel {
     Channel {
         id: ChannelId {
-            payer: address(2),
+            payer: address(1),
+            reader: address(2),
             provider: ProviderId(3),
             opened: Height(40),
         },
         deposit: Amount(9_000),
         redeemed: Amount(70),
+        until: Some(Height(80)),
         closing: Some(Height(99)),
     }
 }
@@ -595,6 +638,13 @@ pub(crate) fn deals() -> Vec<Deal> {
         paid: Periods(1),
         refunded: Periods(0),
         demand: Some(demand()),
+        release: Some(Height(70)),
+        set_aside: Amount(2),
+        repair: Some(Repair {
+            due: Height(80),
+            deposit: Amount(3),
+            work: Amount(2),
+        }),
     })
     .into()
 }
@@ -623,6 +673,12 @@ pub(crate) fn name() -> Name {
         version: 3,
         root: vec![1, 0x55, 0x1e, 32, 7],
         at: Height(12),
+        lease: Some(Lease {
+            holder: address(2),
+            token: 4,
+            until: Height(90),
+        }),
+        offered: Some(address(3)),
     }
 }
 

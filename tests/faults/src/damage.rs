@@ -359,6 +359,12 @@ pub const KINDS: &[Kind] = &[
         Becomes::Refused,
         "a_damaged_record_is_refused_by_name",
     ),
+    kind(
+        Owner::Network,
+        "light.json",
+        Becomes::Refused,
+        "a_file_that_is_damaged_late_or_of_another_network_is_refused_with_a_way_out",
+    ),
     kind(Owner::Network, ".making", Becomes::Harmless, MAKING),
     kind(Owner::Network, "logs/*", Becomes::Harmless, LOG),
     kind(Owner::Parameters, "*.params", Becomes::Refused, PARAMETERS),

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 const NETWORK: NetworkId = NetworkId([1; 32]);
 
 /// A request: its line (`GET /path`) and its body.
-type Asked = (String, Vec<u8>);
+pub(crate) type Asked = (String, Vec<u8>);
 
 /// Serves one request a connection; `answer` gives status and body.
-async fn start(
+pub(crate) async fn start(
     answer: impl Fn(&str, &[u8]) -> (u16, Vec<u8>) + Send + Sync + 'static,
 ) -> (LedgerClient, Arc<Mutex<Vec<Asked>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

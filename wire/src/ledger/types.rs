@@ -2,6 +2,7 @@
 
 use holdfast_market_core::block::OutcomeResult;
 use holdfast_market_core::message::ShardTerms;
+use holdfast_market_core::proven::Evidence;
 use holdfast_market_core::state::Deal;
 use holdfast_market_core::tree::StateProof;
 use holdfast_market_core::units::{
@@ -15,6 +16,9 @@ pub const LIST_PAGE: usize = 1_000;
 
 /// Deal sets in one answer: each may be large.
 pub const DEAL_SET_PAGE: usize = 100;
+
+/// Headers in one answer to `GET /v1/headers`, at most.
+pub const HEADER_PAGE: usize = 512;
 
 /// `GET /v1/status`: where the ledger stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,8 +137,20 @@ pub struct ProvenState {
     /// The object's DAG-CBOR; none where the ledger has no such object.
     #[serde(with = "optional_hex")]
     pub value: Option<Vec<u8>>,
-    /// To be checked with [`holdfast_market_core::tree::is_shown`].
+    /// To be checked with [`holdfast_market_core::proven`]; hexadecimal of
+    /// [`holdfast_market_core::tree::encode_proof`].
+    #[serde(with = "hex_proof")]
     pub proof: StateProof,
+}
+
+impl ProvenState {
+    /// What [`holdfast_market_core::proven`] checks.
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            value: self.value.as_deref(),
+            proof: &self.proof,
+        }
+    }
 }
 
 /// The body of every failing answer.
@@ -142,6 +158,26 @@ pub struct ProvenState {
 pub struct ApiError {
     /// One sentence.
     pub error: String,
+}
+
+mod hex_proof {
+    use holdfast_market_core::tree::{LONGEST_STATE_PROOF, StateProof, decode_proof, encode_proof};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::borrow::Cow;
+
+    pub fn serialize<S: Serializer>(proof: &StateProof, serializer: S) -> Result<S::Ok, S::Error> {
+        hex::encode(encode_proof(proof)).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<StateProof, D::Error> {
+        let text = Cow::<'de, str>::deserialize(d)?;
+        if text.len() > LONGEST_STATE_PROOF * 2 {
+            return Err(D::Error::custom("no state proof is that long"));
+        }
+        let bytes = hex::decode(&*text).map_err(D::Error::custom)?;
+        decode_proof(&bytes).map_err(D::Error::custom)
+    }
 }
 
 mod optional_hex {

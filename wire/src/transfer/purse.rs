@@ -8,7 +8,7 @@
 use crate::ledger::{LedgerError, SendError, Sender};
 use crate::protocol::{PaymentDue, READ_CREDIT};
 use ed25519_dalek::SigningKey;
-use holdfast_market_core::channel::{Channel, SignedVoucher, Voucher};
+use holdfast_market_core::channel::{Channel, Parties, SignedVoucher, Voucher};
 use holdfast_market_core::message::{Body, Unencodable};
 use holdfast_market_core::quote::{Unpayable, per_gib};
 use holdfast_market_core::units::{Amount, ByteCount, NetworkId, ProviderId};
@@ -278,7 +278,10 @@ impl Purse {
 
     async fn on_ledger(&self, provider: ProviderId) -> Result<Option<Channel>, PurseError> {
         let client = self.sender.client();
-        match client.channel(provider, self.sender.address()).await {
+        match client
+            .channel(provider, Parties::own(self.sender.address()))
+            .await
+        {
             Ok(channel) if channel.closing.is_some() => Err(PurseError::Closes),
             Ok(channel) => Ok(Some(channel)),
             Err(LedgerError::NotFound(_)) => Ok(None),
@@ -409,11 +412,13 @@ mod tests {
         Channel {
             id: ChannelId {
                 payer: Address(key().verifying_key().to_bytes()),
+                reader: Address(key().verifying_key().to_bytes()),
                 provider: PROVIDER,
                 opened: Height(7),
             },
             deposit: Amount(100 * MIB),
             redeemed: Amount::ZERO,
+            until: None,
             closing: None,
         }
     }

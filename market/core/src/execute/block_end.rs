@@ -87,11 +87,12 @@ impl<V: ReadView> Context<'_, V> {
                 self.abandon_embed(&mut sector)?;
                 self.ledger.put_sector(&sector)
             }
+            Due::Repair(id) => self.repair_due(&id),
             Due::Promise(pack) => self.promises_due(&pack),
             Due::Opening(id) => self.opening_due(&id),
             Due::Release(id) => self.release_deal(&id),
             Due::Vesting(id) => self.release_vesting(id),
-            Due::Channel(provider, payer) => self.channel_due(provider, &payer),
+            Due::Channel(provider, parties) => self.channel_due(provider, &parties),
             Due::Unbonding(by, validator) => self.unbonding_due(&by, &validator, at),
             Due::Activation(key) => self.activation_due(&key, at),
             Due::Proposal(id) => self.proposal_due(id),

@@ -35,6 +35,16 @@ impl DealStatus {
     pub(crate) const fn is_held(&self) -> bool {
         matches!(self, Self::Accepted | Self::Proven { .. })
     }
+
+    /// Whether it is not over: with the last such deal of a set the repair budget is paid out.
+    pub(super) const fn is_living(&self) -> bool {
+        matches!(self, Self::Proposed | Self::Accepted | Self::Proven { .. })
+    }
+
+    /// Whether its shard was to be there and is not: somebody else may repair it.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Failed { .. })
+    }
 }
 
 /// The refusal of a deal that stands otherwise than needed.
@@ -130,6 +140,9 @@ impl<V: ReadView> Context<'_, V> {
                 paid: Periods(0),
                 refunded: Periods(0),
                 demand: None,
+                release: None,
+                set_aside: Amount::ZERO,
+                repair: None,
             };
             self.ledger.put_deal(&shard, &deal)?;
             let key = keys::provider_deal(terms.provider, &shard);
@@ -163,7 +176,8 @@ impl<V: ReadView> Context<'_, V> {
                 shard: ShardIndex(index),
             };
             let deal = self.ledger.deal(&id)?;
-            if deal.status == DealStatus::Proposed {
+            // A repair under way is the owner's standing word to whoever has begun it.
+            if deal.status == DealStatus::Proposed && deal.repair.is_none() {
                 self.finish_deal(&id, deal, DealStatus::Cancelled)?;
                 cancelled = cancelled.saturating_add(1);
             }
@@ -274,11 +288,12 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.credit(&deal.owner, deal.escrow)?;
         deal.escrow = Amount::ZERO;
         deal.status = status;
-        self.ledger.put_deal(id, &deal)?;
         if deal.status != DealStatus::Cancelled {
             let at = self.height.after(self.parameters.dispute_window);
             self.schedule(Due::Release(*id), at);
+            deal.release = Some(at);
         }
+        self.ledger.put_deal(id, &deal)?;
         self.one_deal_less(&id.pack)
     }
 
@@ -294,7 +309,8 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.put_deal_set(pack, &set)
     }
 
-    /// A deal fails by its provider's fault: all that is locked for it is taken.
+    /// A deal fails by its provider's fault: all that is locked for it is taken, and what a repair
+    /// under way has staked.
     pub(super) fn fail_deal(
         &mut self,
         id: &DealId,
@@ -302,12 +318,13 @@ impl<V: ReadView> Context<'_, V> {
         why: &str,
         finder: Option<&Address>,
     ) -> Result<(), Stop> {
+        self.abandon_repair(id, &mut deal)?;
         let mut provider = self.ledger.provider(deal.provider)?;
         provider.forfeit(deal.locked)?;
         self.ledger.put_provider(&provider)?;
         let penalty = deal.locked;
         deal.locked = Amount::ZERO;
-        self.distribute(&deal, id, penalty, finder)?;
+        self.distribute(&mut deal, id, penalty, finder)?;
         if let Some(demand) = deal.demand.take() {
             self.unschedule(Due::Opening(*id), demand.due);
             // The deposit leaves the deal before it reaches the account.
@@ -319,7 +336,7 @@ impl<V: ReadView> Context<'_, V> {
                 self.ledger.credit(&demand.by, demand.deposit)?;
             }
         }
-        if deal.status.is_held() {
+        if deal.status.is_living() {
             self.ledger.credit(&deal.owner, deal.escrow)?;
             deal.escrow = Amount::ZERO;
             self.one_deal_less(&id.pack)?;
@@ -329,10 +346,10 @@ impl<V: ReadView> Context<'_, V> {
     }
 
     /// A penalty already taken from a provider: the finder's share, then what replacing the shard
-    /// for the rest of its term costs into the repair budget, then fire.
+    /// for the rest of its term costs into the repair budget, then fire. The caller writes the deal.
     pub(super) fn distribute(
         &mut self,
-        deal: &Deal,
+        deal: &mut Deal,
         id: &DealId,
         penalty: Amount,
         finder: Option<&Address>,
@@ -344,16 +361,14 @@ impl<V: ReadView> Context<'_, V> {
             rest = take(rest, reward, "a penalty")?;
         }
         let mut set = self.ledger.deal_set(&id.pack)?;
-        let others = if deal.status.is_held() {
+        let others = if deal.status.is_living() {
             set.live.saturating_sub(1)
         } else {
             set.live
         };
         // With nothing left to repair, the budget is about to be paid out: nothing goes into it.
         if others > 0 {
-            let left = deal.term.0.saturating_sub(deal.settled().0);
-            let periods = u128::from(left);
-            let repair = Amount(deal.per_period.0.saturating_mul(periods)).min(rest);
+            let repair = self.set_aside(&set, deal, rest)?;
             set.repair_budget = add(set.repair_budget, repair)?;
             rest = take(rest, repair, "a penalty")?;
             self.ledger.put_deal_set(&id.pack, &set)?;
@@ -368,12 +383,14 @@ impl<V: ReadView> Context<'_, V> {
         if let Some(demand) = &deal.demand {
             let at = demand.due.after(crate::units::Blocks(1));
             self.schedule(Due::Release(*id), at);
-            return Ok(());
+            deal.release = Some(at);
+            return self.ledger.put_deal(id, &deal);
         }
         let mut provider = self.ledger.provider(deal.provider)?;
         provider.unlock(deal.locked)?;
         self.ledger.put_provider(&provider)?;
         deal.locked = Amount::ZERO;
+        deal.release = None;
         self.ledger.put_deal(id, &deal)
     }
 }

@@ -2,6 +2,7 @@
 //! and what is left over comes first in the next.
 
 use super::Context;
+use crate::channel::Parties;
 use crate::keys;
 use crate::refusal::Stop;
 use crate::units::{
@@ -19,6 +20,8 @@ pub(super) enum Due {
     Seal(SectorId),
     /// An embed whose next step did not come.
     Embed(SectorId),
+    /// A claimed repair that was not proven.
+    Repair(DealId),
     /// A deal set's promises.
     Promise(PackId),
     /// A demanded opening.
@@ -27,8 +30,8 @@ pub(super) enum Due {
     Release(DealId),
     /// A provider's rewards.
     Vesting(ProviderId),
-    /// A channel whose dispute window is over.
-    Channel(ProviderId, Address),
+    /// A channel whose dispute window is over, or a granted one whose time is.
+    Channel(ProviderId, Parties),
     /// An account's stake that leaves a validator.
     Unbonding(Address, Address),
     /// A validator that waits.
@@ -52,7 +55,7 @@ impl Due {
     fn phase(self) -> u8 {
         match self {
             Self::Deadline(_) => DEADLINES,
-            Self::Seal(_) | Self::Embed(_) => ABANDONED,
+            Self::Seal(_) | Self::Embed(_) | Self::Repair(_) => ABANDONED,
             Self::Promise(_) => PROMISES,
             Self::Opening(_) => OPENINGS,
             Self::Release(_) => RELEASES,
@@ -78,11 +81,12 @@ impl Due {
             Self::Deadline(id) => sector(&[], id),
             Self::Seal(id) => sector(&[0], id),
             Self::Embed(id) => sector(&[1], id),
+            Self::Repair(id) => [[2].as_slice(), &deal(id)].concat(),
             Self::Promise(pack) => pack.as_bytes().to_vec(),
             Self::Opening(id) | Self::Release(id) => deal(id),
             Self::Vesting(id) => id.0.to_be_bytes().to_vec(),
-            Self::Channel(provider, payer) => {
-                [provider.0.to_be_bytes().as_slice(), payer.as_bytes()].concat()
+            Self::Channel(provider, parties) => {
+                [provider.0.to_be_bytes().as_slice(), &parties.to_bytes()].concat()
             }
             Self::Unbonding(by, validator) => {
                 [by.as_bytes().as_slice(), validator.as_bytes()].concat()
@@ -113,6 +117,7 @@ impl Due {
             (DEADLINES, rest) => Self::Deadline(sector(rest)?),
             (ABANDONED, [0, rest @ ..]) => Self::Seal(sector(rest)?),
             (ABANDONED, [1, rest @ ..]) => Self::Embed(sector(rest)?),
+            (ABANDONED, [2, rest @ ..]) => Self::Repair(deal(rest)?),
             (PROMISES, rest) => Self::Promise(PackId(rest.try_into().ok()?)),
             (OPENINGS, rest) => Self::Opening(deal(rest)?),
             (RELEASES, rest) => Self::Release(deal(rest)?),
@@ -120,9 +125,13 @@ impl Due {
                 Self::Vesting(ProviderId(u64::from_be_bytes(rest.try_into().ok()?)))
             }
             (CHANNELS, rest) => {
-                let (provider, payer) = rest.split_first_chunk()?;
-                let provider = ProviderId(u64::from_be_bytes(*provider));
-                Self::Channel(provider, Address(payer.try_into().ok()?))
+                let (provider, rest) = rest.split_first_chunk()?;
+                let (payer, reader) = rest.split_first_chunk()?;
+                let parties = Parties {
+                    payer: Address(*payer),
+                    reader: Address(reader.try_into().ok()?),
+                };
+                Self::Channel(ProviderId(u64::from_be_bytes(*provider)), parties)
             }
             (UNBONDINGS, rest) => {
                 let (by, validator) = rest.split_first_chunk()?;
@@ -192,7 +201,14 @@ mod tests {
             Due::Opening(deal),
             Due::Release(deal),
             Due::Vesting(ProviderId(9)),
-            Due::Channel(ProviderId(9), Address([5; 32])),
+            Due::Repair(deal),
+            Due::Channel(
+                ProviderId(9),
+                Parties {
+                    payer: Address([5; 32]),
+                    reader: Address([6; 32]),
+                },
+            ),
             Due::Unbonding(Address([5; 32]), Address([6; 32])),
             Due::Activation(Address([5; 32])),
             Due::Proposal(ProposalId(3)),

@@ -125,7 +125,7 @@ impl<V: ReadView> Context<'_, V> {
         for placed in replaced.iter().flat_map(|layout| &layout.subtrees) {
             if let Entry::Vacant(unknown) = whole.entry(placed.deal) {
                 let deal = self.ledger.deal(&placed.deal)?;
-                if deal.status.is_held() {
+                if deal.status.is_held() && deal.provider == sector.id.provider {
                     unknown.insert(deal);
                 }
             }
@@ -293,10 +293,15 @@ impl<V: ReadView> Context<'_, V> {
             let mut deal = self.ledger.deal(&id)?;
             // A promise whose height has passed is broken, also where no block's end has had room
             // to say so yet.
-            let at = self.ledger.deal_set(&id.pack)?.at;
-            let kept = self.height <= schedule::promise_height(parameters, at);
-            if kept && deal.status == DealStatus::Accepted && deal.sector == Some(sector.id.number)
-            {
+            let due = match &deal.repair {
+                Some(repair) => repair.due,
+                None => {
+                    let at = self.ledger.deal_set(&id.pack)?.at;
+                    schedule::promise_height(&self.parameters, at)
+                }
+            };
+            if self.height <= due && is_embedded_in(&deal, sector.id) {
+                self.finish_repair(&id, &mut deal)?;
                 deal.status = DealStatus::Proven {
                     sector: sector.id.number,
                     from,
@@ -324,13 +329,20 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.burn(embed.deposit)?;
         for id in embed_deals(&embed) {
             let mut deal = self.ledger.deal(&id)?;
-            if deal.status == DealStatus::Accepted && deal.sector == Some(sector.id.number) {
+            if is_embedded_in(&deal, sector.id) {
                 deal.sector = None;
                 self.ledger.put_deal(&id, &deal)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether an embed of that sector is to prove the deal. A deal that was lost and is repaired by another
+/// provider is in no embed of the first, whatever the number of its sector.
+fn is_embedded_in(deal: &Deal, sector: SectorId) -> bool {
+    deal.status == DealStatus::Accepted
+        && (deal.provider, deal.sector) == (sector.provider, Some(sector.number))
 }
 
 fn embed_deals(embed: &Embed) -> BTreeSet<DealId> {

@@ -72,7 +72,6 @@ impl<V: ReadView> Context<'_, V> {
         )?;
         let stake = self.ledger.delegation(sender, validator)?.stake;
         require(stake > Stake(0), || Refusal::NoStake {
-            by: *sender,
             validator: *validator,
             have: Stake(0),
             need: Stake(1),

@@ -30,7 +30,8 @@ impl<V: ReadView> Context<'_, V> {
     fn break_promise(&mut self, id: &DealId) -> Result<(), Stop> {
         let deal = self.ledger.deal(id)?;
         match deal.status {
-            DealStatus::Proposed | DealStatus::Accepted => {
+            // A repair has a height of its own.
+            DealStatus::Proposed | DealStatus::Accepted if deal.repair.is_none() => {
                 // A set that a provider never agreed to is no stain on it.
                 if deal.status == DealStatus::Accepted {
                     self.count_broken(deal.provider)?;
@@ -126,7 +127,7 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.put_provider(&provider)?;
         deal.locked = Amount::ZERO;
         deal.status = DealStatus::Broken { claimed: true };
-        self.ledger.put_deal(&id, &deal)?;
-        self.distribute(&deal, &id, penalty, Some(sender))
+        self.distribute(&mut deal, &id, penalty, Some(sender))?;
+        self.ledger.put_deal(&id, &deal)
     }
 }

@@ -374,7 +374,9 @@ impl<V: ReadView> Context<'_, V> {
         require(sector.embed.is_none(), holding)?;
         for deal in sector.deals() {
             let deal = self.ledger.deal(&deal)?;
-            let over = !deal.status.is_held() && deal.locked == Amount::ZERO;
+            // One that another repairs by now is no concern of this sector any more.
+            let over = deal.provider != id.provider
+                || !deal.status.is_held() && deal.locked == Amount::ZERO;
             require(over, holding)?;
         }
         self.unschedule_deadline(&sector);

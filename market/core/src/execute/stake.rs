@@ -99,7 +99,6 @@ impl<V: ReadView> Context<'_, V> {
         require_range("the stake", stake.0, 1, u64::MAX)?;
         let left = delegation.stake.checked_sub(stake);
         let left = left.ok_or(Refusal::NoStake {
-            by: *sender,
             validator: *validator,
             have: delegation.stake,
             need: stake,
@@ -145,7 +144,6 @@ impl<V: ReadView> Context<'_, V> {
         let mut delegation = self.ledger.delegation(sender, validator)?;
         let mine = delegation.stake > Stake(0) || record.owner == *sender;
         require(mine, || Refusal::NoStake {
-            by: *sender,
             validator: *validator,
             have: Stake(0),
             need: Stake(1),

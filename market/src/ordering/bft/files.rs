@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// More than any of the small files holds.
-const LONGEST: u64 = 4096;
+const LONGEST: u64 = 64 << 10;
 
 /// Writes a file whole, over one that is there: durable when this returns.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {

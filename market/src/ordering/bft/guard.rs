@@ -1,9 +1,10 @@
-//! What keeps a validator from signing twice where the engine's log is gone or older than what was
-//! signed: the highest height for which anything was. Within a height the log itself knows; where
-//! it does not know that height, the validator only watches until the others have passed it.
+//! What keeps a validator from signing twice, whatever the engine's log has lost: the highest height
+//! for which anything was signed, and what. Nothing else is signed in its place. Where the log does
+//! not know that height at all, the validator only watches until the others have passed it.
 
 use super::files::{read_small, write_whole};
-use holdfast_market_core::units::Height;
+use holdfast_market_core::finality::{Ballot, BallotKind, Offer};
+use holdfast_market_core::units::{BlockId, Height, Round};
 use holdfast_proofs::checked::{with_check, without_check};
 use holdfast_proofs::crash::crash_point;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,61 @@ use std::path::{Path, PathBuf};
 
 /// The guard's file in the market's data folder.
 pub const GUARD_FILE: &str = "consensus.signed";
+
+/// Statements of one height that are kept; those of the lowest rounds go first, and nothing is signed
+/// for such a round any more.
+const MOST_STATEMENTS: usize = 256;
+
+/// Which statement it is: a validator makes each once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An offer of a block.
+    Offer,
+    /// The first vote.
+    Prevote,
+    /// The second.
+    Precommit,
+}
+
+/// What a validator says in a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// In which round.
+    pub round: Round,
+    /// Which one.
+    pub kind: Kind,
+    /// About which block, or none.
+    pub block: Option<BlockId>,
+    /// Of an offer: the earlier round that it names.
+    pub valid_round: Option<Round>,
+}
+
+impl From<&Ballot> for Statement {
+    fn from(ballot: &Ballot) -> Self {
+        Self {
+            round: ballot.round,
+            kind: match ballot.kind {
+                BallotKind::Prevote => Kind::Prevote,
+                BallotKind::Precommit => Kind::Precommit,
+            },
+            block: ballot.block,
+            valid_round: None,
+        }
+    }
+}
+
+impl From<&Offer> for Statement {
+    fn from(offer: &Offer) -> Self {
+        Self {
+            round: offer.round,
+            kind: Kind::Offer,
+            block: Some(offer.block),
+            valid_round: offer.valid_round,
+        }
+    }
+}
 
 /// Why a validator does not sign.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +81,16 @@ pub enum GuardError {
         signed: Height,
         /// Asked for.
         asked: Height,
+    },
+    /// Something else was signed in its place.
+    #[error(
+        "this validator has said something else in round {round} of height {height} before, or can not know whether it has; it says nothing there"
+    )]
+    Said {
+        /// Of the block.
+        height: Height,
+        /// In which round.
+        round: Round,
     },
     /// What was signed cannot be noted.
     #[error("{path} cannot be read or written: {source}")]
@@ -41,17 +107,21 @@ pub enum GuardError {
     Damaged(PathBuf),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GuardFile {
     signed: Height,
+    /// Rounds of that height for which nothing is signed any more: those below.
+    from: Round,
+    /// What was signed for that height since.
+    said: Vec<Statement>,
 }
 
-/// The highest height for which anything was signed, on disk before the signature is given.
+/// What was signed, on disk before the signature is given.
 #[derive(Debug)]
 pub struct Guard {
     path: PathBuf,
-    signed: Height,
+    noted: GuardFile,
 }
 
 impl Guard {
@@ -61,46 +131,68 @@ impl Guard {
     /// A damaged file, or one that cannot be read.
     pub fn open(folder: &Path) -> Result<Self, GuardError> {
         let path = folder.join(GUARD_FILE);
-        let signed = match read_small(&path) {
-            Ok(None) => Height(0),
-            Ok(Some(bytes)) => {
-                without_check(&bytes)
-                    .and_then(|object| serde_json::from_slice::<GuardFile>(&object).ok())
-                    .ok_or_else(|| GuardError::Damaged(path.clone()))?
-                    .signed
-            }
+        let noted = match read_small(&path) {
+            Ok(None) => GuardFile::default(),
+            Ok(Some(bytes)) => without_check(&bytes)
+                .and_then(|object| serde_json::from_slice::<GuardFile>(&object).ok())
+                .ok_or_else(|| GuardError::Damaged(path.clone()))?,
             Err(source) => return Err(GuardError::File { path, source }),
         };
-        Ok(Self { path, signed })
+        Ok(Self { path, noted })
     }
 
     /// The highest.
     pub fn signed(&self) -> Height {
-        self.signed
+        self.noted.signed
     }
 
-    /// Notes that something is to be signed for `height`.
+    /// Notes that this is to be signed for `height`. The same again is signed again.
     ///
     /// # Errors
-    /// Something was signed for a higher one, or it cannot be noted: then nothing may be signed.
-    pub fn note(&mut self, height: Height) -> Result<(), GuardError> {
-        if height < self.signed {
+    /// Something was signed for a higher one, or something else in its place, or it cannot be noted:
+    /// then it may not be signed.
+    pub fn note(&mut self, height: Height, statement: Statement) -> Result<(), GuardError> {
+        if height < self.noted.signed {
             return Err(GuardError::Passed {
-                signed: self.signed,
+                signed: self.noted.signed,
                 asked: height,
             });
         }
-        if height > self.signed {
-            let failed = |source| GuardError::File {
-                path: self.path.clone(),
-                source,
-            };
-            let file = GuardFile { signed: height };
-            let object = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
-            write_whole(&self.path, &with_check(&object)).map_err(failed)?;
-            crash_point("validators.height-noted");
-            self.signed = height;
+        let mut file = if height > self.noted.signed {
+            GuardFile {
+                signed: height,
+                ..GuardFile::default()
+            }
+        } else {
+            self.noted.clone()
+        };
+        let place = (statement.round, statement.kind);
+        let said = file.said.iter().find(|one| (one.round, one.kind) == place);
+        match said {
+            Some(said) if *said == statement => return Ok(()),
+            None if statement.round >= file.from => {}
+            _ => {
+                return Err(GuardError::Said {
+                    height,
+                    round: statement.round,
+                });
+            }
         }
+        file.said.push(statement);
+        while file.said.len() > MOST_STATEMENTS {
+            let lowest = file.said.iter().map(|one| one.round).min();
+            file.from = Round(lowest.unwrap_or_default().0.saturating_add(1));
+            let from = file.from;
+            file.said.retain(|one| one.round >= from);
+        }
+        let failed = |source| GuardError::File {
+            path: self.path.clone(),
+            source,
+        };
+        let object = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
+        write_whole(&self.path, &with_check(&object)).map_err(failed)?;
+        crash_point("validators.height-noted");
+        self.noted = file;
         Ok(())
     }
 }
@@ -132,19 +224,60 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn prevote(round: u32, block: u8) -> Statement {
+        Statement {
+            round: Round(round),
+            kind: Kind::Prevote,
+            block: Some(BlockId([block; 32])),
+            valid_round: None,
+        }
+    }
+
     #[test]
     fn nothing_is_signed_below_what_was_signed_before_a_restart_either() {
         let folder = tempfile::tempdir().unwrap();
         let mut guard = Guard::open(folder.path()).unwrap();
         assert_eq!(guard.signed(), Height(0));
         for height in [1, 1, 2, 7, 7] {
-            guard.note(Height(height)).unwrap();
+            guard.note(Height(height), prevote(0, 1)).unwrap();
         }
         let mut again = Guard::open(folder.path()).unwrap();
         assert_eq!(again.signed(), Height(7));
-        let error = again.note(Height(6)).unwrap_err();
+        let error = again.note(Height(6), prevote(0, 1)).unwrap_err();
         assert!(matches!(error, GuardError::Passed { .. }), "{error}");
-        again.note(Height(7)).unwrap();
+        again.note(Height(7), prevote(0, 1)).unwrap();
+    }
+
+    #[test]
+    fn nothing_else_is_signed_in_the_place_of_what_was_signed_before_a_restart_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Guard::open(folder.path()).unwrap();
+        open().note(Height(7), prevote(1, 1)).unwrap();
+        let said = |outcome| matches!(outcome, Err(GuardError::Said { .. }));
+        assert!(said(open().note(Height(7), prevote(1, 2))));
+        let none = Statement {
+            block: None,
+            ..prevote(1, 1)
+        };
+        assert!(said(open().note(Height(7), none)));
+        // The other vote of that round, another round and the next height are places of their own.
+        let precommit = Statement {
+            kind: Kind::Precommit,
+            ..prevote(1, 2)
+        };
+        open().note(Height(7), precommit).unwrap();
+        open().note(Height(7), prevote(2, 2)).unwrap();
+        open().note(Height(7), prevote(0, 2)).unwrap();
+        open().note(Height(7), prevote(1, 1)).unwrap();
+        open().note(Height(8), prevote(1, 2)).unwrap();
+        // Many rounds take no more room than some, and those that went are not signed for again.
+        let mut guard = open();
+        for round in 2..1_000 {
+            guard.note(Height(8), prevote(round, 1)).unwrap();
+        }
+        assert!(guard.noted.said.len() <= MOST_STATEMENTS);
+        assert!(said(open().note(Height(8), prevote(1, 2))));
+        open().note(Height(8), prevote(999, 1)).unwrap();
     }
 
     #[test]
@@ -152,7 +285,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut guard = Guard::open(folder.path()).unwrap();
         std::fs::remove_dir_all(folder.path()).unwrap();
-        let error = guard.note(Height(1)).unwrap_err();
+        let error = guard.note(Height(1), prevote(0, 1)).unwrap_err();
         assert!(matches!(error, GuardError::File { .. }), "{error}");
         assert_eq!(guard.signed(), Height(0));
     }
@@ -163,7 +296,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("market");
         std::fs::create_dir(&data).unwrap();
-        Guard::open(&data).unwrap().note(Height(77)).unwrap();
+        let mut guard = Guard::open(&data).unwrap();
+        guard.note(Height(77), prevote(0, 1)).unwrap();
         damage::each(&data, Path::new(GUARD_FILE), 40, 20, |data, damage| {
             // Where it is gone the engine's log knows.
             if damage != damage::Damage::Gone {

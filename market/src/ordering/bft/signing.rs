@@ -2,12 +2,12 @@
 //! checked with: what the engine counts, every ledger counts.
 
 use super::context::{Bft, Key, Proposal, Vote};
-use super::guard::Guard;
+use super::guard::{Guard, Statement};
 use crate::validator::ValidatorKeys;
 use async_trait::async_trait;
 use ed25519_dalek::{Signer as _, VerifyingKey};
 use holdfast_market_core::message::SigningContext;
-use holdfast_market_core::units::{NetworkId, Signature};
+use holdfast_market_core::units::{Height, NetworkId, Signature};
 use malachitebft_app_channel::app::types::core::{
     SignedMessage, ValidatorProof, VoteExtensionScope,
 };
@@ -89,9 +89,9 @@ impl Pen {
         }
     }
 
-    fn note(&self, height: holdfast_market_core::units::Height) -> Result<(), Error> {
+    fn note(&self, height: Height, statement: Statement) -> Result<(), Error> {
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.note(height).map_err(Error::from_source)
+        guard.note(height, statement).map_err(Error::from_source)
     }
 }
 
@@ -99,7 +99,7 @@ impl Pen {
 impl Signer<Bft> for Pen {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<Bft, Vote>, Error> {
         let ballot = vote.ballot().ok_or_else(Error::new)?;
-        self.note(ballot.height)?;
+        self.note(ballot.height, Statement::from(&ballot))?;
         let signature = SigningContext::Ballot
             .sign(self.network, self.keys.consensus(), &ballot)
             .map_err(Error::from_source)?;
@@ -111,7 +111,7 @@ impl Signer<Bft> for Pen {
         proposal: Proposal,
     ) -> Result<SignedMessage<Bft, Proposal>, Error> {
         let offer = proposal.offer().ok_or_else(Error::new)?;
-        self.note(offer.height)?;
+        self.note(offer.height, Statement::from(&offer))?;
         let signature = SigningContext::Offer
             .sign(self.network, self.keys.consensus(), &offer)
             .map_err(Error::from_source)?;

@@ -4,9 +4,9 @@
 use super::*;
 use crate::ledger::Ledger;
 use crate::ordering::conformance::conforms;
-use crate::testing::{Network, transfer};
+use crate::testing::{Network, followed, transfer};
 use holdfast_market_core::block::{Block, Certificate, transactions_root};
-use holdfast_market_core::finality::proposer;
+use holdfast_market_core::finality::{Ballot, BallotKind, proposer};
 use holdfast_market_core::message::{Body, SigningContext};
 use holdfast_market_core::query;
 use holdfast_market_core::stake::ValidatorStatus;
@@ -84,15 +84,27 @@ struct Market {
     ledger: Arc<Ledger>,
     running: Option<(watch::Sender<bool>, Running)>,
     lie: Option<Lie>,
-    /// Whether it has the keys of another, which runs as well.
-    twin: bool,
+    role: Role,
+}
+
+/// As what a market runs.
+enum Role {
+    Validator,
+    /// With the keys of another, which runs as well.
+    Twin,
+    /// Without keys.
+    Follower,
 }
 
 impl Market {
     fn start(&mut self) {
-        let keys = self.network.validator();
-        let keys = Arc::new(if self.twin { keys.twin() } else { keys });
-        let mut engine = Bft::new(Some(keys), self.network.data(), self.meeting.clone());
+        let keys = match self.role {
+            Role::Validator => Some(self.network.validator()),
+            Role::Twin => Some(self.network.validator().twin()),
+            Role::Follower => None,
+        };
+        let keys = keys.map(Arc::new);
+        let mut engine = Bft::new(keys, self.network.data(), self.meeting.clone());
         engine.lie = self.lie;
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(Arc::clone(&self.ledger), stopped));
@@ -148,7 +160,7 @@ fn meeting(networks: Vec<Network>) -> Vec<Market> {
             network,
             running: None,
             lie: None,
-            twin: false,
+            role: Role::Validator,
         })
         .collect()
 }
@@ -166,6 +178,9 @@ fn assert_agreed(markets: &[Market]) {
         })
         .collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+    for market in markets {
+        assert_eq!(followed(&market.ledger).block(), market.ledger.head().block);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,6 +301,36 @@ async fn until(market: &Market, mut holds: impl FnMut(&Ledger) -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_late_and_has_no_keys_executes_every_block_there_is() {
+    let blocks = match std::env::var_os("HOLDFAST_LONG") {
+        Some(_) => 1_000,
+        None => 150,
+    };
+    let mut networks = Network::of_several("late", 2);
+    let mut genesis = networks[0].genesis.clone();
+    genesis.validators.truncate(1);
+    for network in &mut networks {
+        network.genesis = genesis.clone();
+    }
+    let mut two = meeting(networks);
+    two[1].role = Role::Follower;
+    let receiver = Address([7; 32]);
+    let transfer = two[0].network.transfer(0, receiver, Amount(10));
+    two[0].ledger.submit(transfer).unwrap();
+    two[0].start();
+    two[0].reaches(Height(blocks)).await;
+    two[1].start();
+    let head = two[0].height();
+    two[1].reaches(head.after(Blocks(5))).await;
+    let paid = query::account(&two[1].ledger.view(), &receiver).unwrap();
+    assert_eq!(paid.balance, Amount(10));
+    for market in &mut two {
+        market.stop().await;
+    }
+    assert_agreed(&two);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stake_that_moves_changes_who_orders_while_they_order() {
     // The fifth has keys and a ledger, and is no validator yet.
     let mut networks = Network::of_stake("stake moves", 5);
@@ -373,7 +418,7 @@ async fn who_runs_one_validator_twice_is_shown_to_the_ledger_and_slashed() {
     let key = std::path::Path::new(crate::validator::KEY_FILE);
     std::fs::copy(networks[3].data().join(key), networks[4].data().join(key)).unwrap();
     let mut five = meeting(networks);
-    five[4].twin = true;
+    five[4].role = Role::Twin;
     for market in &mut five {
         market.start();
     }
@@ -381,9 +426,9 @@ async fn who_runs_one_validator_twice_is_shown_to_the_ledger_and_slashed() {
         let record = query::validator(&ledger.view(), &culprit).unwrap().unwrap();
         matches!(record.status, ValidatorStatus::Slashed { .. })
     };
-    for index in 0..3 {
-        until(&five[index], slashed).await;
-        until(&five[index], |ledger| keys_of(ledger).len() == 3).await;
+    for market in &five[..3] {
+        until(market, slashed).await;
+        until(market, |ledger| keys_of(ledger).len() == 3).await;
     }
     // Three go on without it.
     let further = five[0].height().after(Blocks(5));
@@ -422,7 +467,16 @@ async fn a_validator_whose_log_is_gone_watches_at_every_start_until_its_height_i
     let head = outcome(&network, &data).await.unwrap();
     // It has signed for the next block, and nobody knows what.
     let mut guard = guard::Guard::open(&data).unwrap();
-    guard.note(head.after(Blocks(1))).unwrap();
+    let ballot = Ballot {
+        kind: BallotKind::Prevote,
+        height: head.after(Blocks(1)),
+        round: Round(0),
+        block: None,
+        voter: network.validator().address(),
+    };
+    guard
+        .note(ballot.height, guard::Statement::from(&ballot))
+        .unwrap();
     std::fs::remove_file(data.join(LOG_FILE)).unwrap();
     for _ in 0..2 {
         assert_eq!(outcome(&network, &data).await.unwrap(), head);

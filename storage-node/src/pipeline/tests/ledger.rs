@@ -1,7 +1,7 @@
 //! A ledger in memory with the real rules, behind the part of the HTTP API that a node asks.
 
 use super::http;
-use holdfast_market_core::admit::admit;
+use holdfast_market_core::admit::{Signed, admit};
 use holdfast_market_core::beacon::BeaconSecret;
 use holdfast_market_core::block::{OutcomeResult, Validator};
 use holdfast_market_core::build::{self, Turn};
@@ -104,7 +104,8 @@ impl Ledger {
         let candidates = self.pool.iter();
         let candidates = candidates.filter(|signed| kind(&signed.message.body) != held);
         let candidates = candidates.cloned().collect();
-        let selection = build::select(&self.view, &self.rules, candidates).unwrap();
+        let selection =
+            build::select(&self.view, &self.rules, candidates, &Signed::default()).unwrap();
         let turn = Turn {
             builder: BUILDER,
             beacon: self.beacon.clone(),

@@ -1,8 +1,8 @@
 use super::world::{World, address, key};
-use crate::admit::{AdmitError, admit};
+use crate::admit::{AdmitError, Signed, admit};
 use crate::block::{MAX_WORK, OutcomeResult};
 use crate::build;
-use crate::execute::{BlockError, execute};
+use crate::execute::{BlockError, execute, execute_knowing};
 use crate::message::{Body, Message, SignedMessage};
 use crate::query;
 use crate::refusal::Refusal;
@@ -58,7 +58,13 @@ fn a_block_whose_fees_an_account_cannot_pay_together_is_no_block() {
         message(1, transfer(1, Amount(1)), dear),
         message(2, transfer(1, Amount(1)), dear),
     ];
-    let selection = build::select(&world.view, &world.rules, spoiled.clone()).unwrap();
+    let selection = build::select(
+        &world.view,
+        &world.rules,
+        spoiled.clone(),
+        &Signed::default(),
+    )
+    .unwrap();
     assert_eq!(selection.kept, spoiled[..2]);
     assert_eq!(selection.later, spoiled[2..]);
     let block = build::block(&world.view, &world.rules, &world.turn(), spoiled).unwrap();
@@ -79,38 +85,6 @@ fn a_block_whose_fees_an_account_cannot_pay_together_is_no_block() {
     assert_eq!(outcomes[1].result, OutcomeResult::Done);
     let left = Amount::hold(1_000).0 - 2 * fee.0 - 1;
     assert_eq!(world.account(0).balance, Amount(left));
-}
-
-#[test]
-fn names_rise_and_take_a_content_identifier_only() {
-    let mut world = World::new();
-    let root = cid::Cid::new_v1(
-        0x55,
-        cid::multihash::Multihash::wrap(0x1e, &[3; 32]).unwrap(),
-    );
-    let publish = |label: &str, version, root: Vec<u8>| Body::PublishName {
-        label: label.into(),
-        version,
-        root,
-    };
-    world.done(0, publish("drive", 1, root.to_bytes()));
-    world.done(0, publish("drive", 2, root.to_bytes()));
-    world.refused(0, publish("drive", 2, root.to_bytes()), "the version");
-    world.refused(0, publish("", 3, root.to_bytes()), "the label's length");
-    world.refused(
-        0,
-        publish(&"x".repeat(65), 3, root.to_bytes()),
-        "the label's length",
-    );
-    world.refused(0, publish("drive", 3, vec![]), "the root's length");
-    world.refused(0, publish("drive", 3, vec![1; 65]), "the root's length");
-    world.refused(0, publish("drive", 3, vec![0xff; 8]), "content identifier");
-    let name = query::name(&world.view, &address(0), "drive")
-        .unwrap()
-        .unwrap();
-    assert_eq!((name.version, name.root), (2, root.to_bytes()));
-    // Another's name of the same label is another name.
-    world.done(1, publish("drive", 1, root.to_bytes()));
 }
 
 #[test]
@@ -137,6 +111,7 @@ fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
             label: String::new(),
             version: 0,
             root: vec![0; 600_000],
+            lease: None,
         }
     });
     let cases = [
@@ -159,6 +134,41 @@ fn what_no_block_may_hold_is_not_admitted_and_spoils_a_block() {
 }
 
 #[test]
+fn what_is_known_to_be_signed_is_executed_alike_and_lets_nothing_else_through() {
+    let world = World::new();
+    let good = [0, 1].map(|nonce| world.sign(0, nonce, transfer(1, Amount(1))));
+    let known: Signed = good.iter().map(|one| one.id().unwrap()).collect();
+    let block = |messages: Vec<SignedMessage>| {
+        build::block(&world.view, &world.rules, &world.turn(), messages).unwrap()
+    };
+    let right = block(good.to_vec());
+    let again = execute(&world.view, &world.rules, &right);
+    assert!(again.is_ok());
+    assert_eq!(
+        execute_knowing(&world.view, &world.rules, &right, &known),
+        again
+    );
+    // The same message under another signature, and another one under its signature.
+    let mut forged = good.clone();
+    forged[1].signature.0[3] ^= 1;
+    let mut touched = good;
+    touched[1].message.body = transfer(2, Amount(1));
+    for wrong in [forged, touched] {
+        let wrong = wrong.to_vec();
+        let selection = build::select(&world.view, &world.rules, wrong.clone(), &known).unwrap();
+        assert_eq!(selection.kept.len(), 1);
+        let error = execute_knowing(&world.view, &world.rules, &block(wrong), &known).unwrap_err();
+        assert!(matches!(
+            error,
+            BlockError::Inadmissible {
+                index: 1,
+                why: Refusal::Signature
+            }
+        ));
+    }
+}
+
+#[test]
 fn a_builder_keeps_what_fits_together_and_a_used_number_is_dropped() {
     let mut world = World::new();
     world.done(0, transfer(1, Amount(1)));
@@ -171,7 +181,8 @@ fn a_builder_keeps_what_fits_together_and_a_used_number_is_dropped() {
         sign(1, 1),
         sign(1, 0),
     ];
-    let selection = build::select(&world.view, &world.rules, candidates).unwrap();
+    let selection =
+        build::select(&world.view, &world.rules, candidates, &Signed::default()).unwrap();
     let kept: Vec<_> = selection
         .kept
         .iter()
@@ -247,7 +258,13 @@ fn a_block_has_room_for_so_much_verification_and_each_proof_is_paid_for() {
     assert!(admit(&world.view, &world.rules, &cheap, Height(1)).is_err());
     let most = MAX_WORK;
     let together = |messages: Vec<SignedMessage>| {
-        let selection = build::select(&world.view, &world.rules, messages.clone()).unwrap();
+        let selection = build::select(
+            &world.view,
+            &world.rules,
+            messages.clone(),
+            &Signed::default(),
+        )
+        .unwrap();
         let block = build::block(&world.view, &world.rules, &world.turn(), messages).unwrap();
         let executed = execute(&world.view, &world.rules, &block);
         (

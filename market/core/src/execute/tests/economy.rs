@@ -6,7 +6,7 @@ use crate::parameters::Parameters;
 use crate::query;
 use crate::quote;
 use crate::stake::Staking;
-use crate::units::{Amount, ByteCount, Periods, Stake};
+use crate::units::{Amount, Blocks, ByteCount, Height, Periods, Stake};
 
 fn dev() -> Parameters {
     Parameters::dev()
@@ -79,7 +79,7 @@ fn example_what_a_proven_period_earns() {
 fn example_fees() {
     let world = World::new();
     let transfer = Body::Transfer {
-        to: super::world::address(1),
+        to: address(1),
         amount: Amount::hold(1),
     };
     let fee = world.sign(0, 0, transfer).message.fee;
@@ -89,6 +89,68 @@ fn example_fees() {
         quote::fee_of_size(economy, 100 * 1024).to_string(),
         "0.011 HOLD"
     );
+}
+
+#[test]
+fn example_a_shard_that_is_replaced() {
+    // The small file's shard, ten periods before its end.
+    let economy = dev().economy;
+    let shard = ByteCount(349_526);
+    let penalty = quote::deal_collateral(&economy, shard).unwrap();
+    assert_eq!(penalty.to_string(), "0.065104291 HOLD");
+    let work = quote::repair_work(&economy, 3, shard).unwrap();
+    assert_eq!(work.to_string(), "0.001953128 HOLD");
+    let storing = quote::shard_escrow(Amount::hold(1), shard, Periods(10)).unwrap();
+    assert_eq!(storing.to_string(), "0.00325522 HOLD");
+    let burnt = Amount(penalty.0 - work.0 - storing.0);
+    assert_eq!(burnt.to_string(), "0.059895943 HOLD");
+}
+
+#[test]
+fn example_a_lease() {
+    let mut world = World::new();
+    let label = || String::from("drive");
+    let publish = Body::PublishName {
+        label: label(),
+        version: 1,
+        root: vec![1, 0x55, 0, 0],
+        lease: None,
+    };
+    world.done(0, publish);
+    world.advance_to(Height(99));
+    let acquire = Body::AcquireLease {
+        label: label(),
+        holder: address(0),
+        blocks: Blocks(60),
+        token: None,
+    };
+    world.done(0, acquire.clone());
+    let name = || crate::query::name(&world.view, &address(0), "drive");
+    let lease = name().unwrap().unwrap().lease.unwrap();
+    assert_eq!((lease.token, lease.until), (1, Height(159)));
+    world.refused(0, acquire.clone(), "leased");
+    world.advance_to(Height(159));
+    world.done(0, acquire);
+    let name = crate::query::name(&world.view, &address(0), "drive");
+    assert_eq!(name.unwrap().unwrap().lease.unwrap().token, 2);
+}
+
+#[test]
+fn example_a_budget_for_readers() {
+    let (mut world, pack) = World::embedded();
+    let attach = Body::AttachReadBudget {
+        pack,
+        reader: address(3),
+        deposit: Amount::hold(5),
+        until: Height(900),
+    };
+    let before = world.account(1);
+    let fee = world.sign(1, before.nonce, attach.clone()).message.fee;
+    assert_eq!(fee.to_string(), "0.0014 HOLD");
+    world.done(1, attach);
+    // Both shards are with one provider.
+    let taken = Amount(before.balance.0 - world.account(1).balance.0);
+    assert_eq!(taken.to_string(), "5.0014 HOLD");
 }
 
 #[test]

@@ -4,15 +4,17 @@
 use super::world::{ACCOUNTS, CLASS, World, address, deal_id, group, key, offer, sector_id};
 use crate::audit::Replay;
 use crate::block::{Certificate, CertifiedBlock};
-use crate::channel::{SignedVoucher, Voucher};
+use crate::channel::{Parties, SignedVoucher, Voucher};
 use crate::facts::Checked;
 use crate::message::{
-    Body, EmbedCommit, PieceOpening, PreCommit, ReplicaCommit, SignedMessage, SigningContext,
-    SpacetimeProof, decode, encode,
+    Body, EmbedCommit, LeaseClaim, PieceOpening, PreCommit, ReplicaCommit, SignedMessage,
+    SigningContext, SpacetimeProof, decode, encode,
 };
 use crate::slice;
-use crate::state::SectorStatus;
-use crate::units::{Amount, Deadline, Height, PackId, Period, Periods, ProviderId, SectorNumber};
+use crate::state::{DealStatus, SectorStatus};
+use crate::units::{
+    Amount, Blocks, Deadline, Height, PackId, Period, Periods, ProviderId, SectorNumber,
+};
 use holdfast_proofs::keys::VerifyingKeys;
 use holdfast_proofs::piece::{PieceShape, QuadOpening};
 use holdfast_proofs::proof::ProofBytes;
@@ -38,7 +40,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     // Account 0 runs the provider and account 1 owns the deals, so they act most.
     let who = prop_oneof![4 => Just(0usize), 2 => Just(1usize), 1 => 0..ACCOUNTS];
     let event =
-        (who, 0u8..45, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
+        (who, 0u8..62, number.clone(), number, amount).prop_map(|(who, kind, a, b, amount)| {
             Event {
                 who,
                 kind,
@@ -100,6 +102,10 @@ impl Random {
                 if b % 5 == 0 {
                     proposal.terms[0].price = amount;
                     proposal.repair_budget = amount;
+                }
+                if b % 2 == 0 {
+                    // One shard that is lost may be repaired.
+                    proposal.repair_threshold = 2;
                 }
                 self.packs.push(proposal.pack.id().unwrap());
                 self.proposals.push(proposal.clone());
@@ -185,7 +191,57 @@ impl Random {
                 label: "x".repeat(a as usize % 70),
                 version: b,
                 root: vec![1, 0x55, 0, 0],
+                lease: None,
             },
+            45 | 46 => Body::PublishName {
+                label: "x".into(),
+                version: amount.0 as u64,
+                root: vec![1, 0x55, 0, 0],
+                lease: (b % 2 == 0).then_some(LeaseClaim {
+                    owner: address(a as usize % 2),
+                    token: b / 2 % 5,
+                }),
+            },
+            47 => Body::AcquireLease {
+                label: "x".into(),
+                holder: address(a as usize % 3),
+                blocks: Blocks(b),
+                token: (a % 3 == 0).then_some(amount.0 as u64 % 5),
+            },
+            48 => Body::ReleaseLease {
+                lease: LeaseClaim {
+                    owner: address(a as usize % 2),
+                    token: b % 5,
+                },
+                label: "x".into(),
+            },
+            49 => Body::TransferName {
+                owner: address(a as usize % 2),
+                label: "x".into(),
+                to: address(b as usize % 2),
+            },
+            50 => Body::AttachReadBudget {
+                pack: self.pack(a),
+                reader: address(b as usize % 3),
+                deposit: amount,
+                until: Height(self.world.height().0.saturating_add(b)),
+            },
+            51 => Body::RevokeGrant {
+                reader: address(b as usize % 3),
+                providers: (0..a % 3).map(ProviderId).collect(),
+            },
+            52 => Body::TopUpRepair {
+                pack: self.pack(a),
+                amount,
+            },
+            53..=56 => Body::ClaimRepair {
+                deal: deal_id(self.pack(a), (b % 2) as u8),
+                provider: ProviderId(1),
+            },
+            57 | 58 => {
+                let deal = deal_id(self.pack(a), (b % 2) as u8);
+                self.world.accept_by(ProviderId(1), deal)
+            }
             40 => Body::OpenChannel {
                 provider,
                 deposit: amount,
@@ -193,14 +249,20 @@ impl Random {
             41 => Body::CloseChannel { provider },
             42 => {
                 let payer = b as usize % ACCOUNTS;
-                let channel = crate::query::channel(&world.view, provider, &address(payer));
+                let reader = (b / 8) as usize % 3;
+                let reader = if b % 3 == 0 { reader } else { payer };
+                let parties = Parties {
+                    payer: address(payer),
+                    reader: address(reader),
+                };
+                let channel = crate::query::channel(&world.view, provider, &parties);
                 let voucher = Voucher {
                     channel: channel.unwrap()?.id,
                     amount,
                 };
                 let network = world.rules.network;
                 Body::RedeemVoucher {
-                    voucher: SignedVoucher::new(network, &key(payer), voucher).unwrap(),
+                    voucher: SignedVoucher::new(network, &key(reader), voucher).unwrap(),
                 }
             }
             43 => Body::RenewDealSet {
@@ -241,6 +303,37 @@ impl Random {
                     world.land_embed();
                 }
             }
+            59 => {
+                // What the second provider has accepted and not embedded.
+                let sector = crate::units::SectorId {
+                    provider: ProviderId(1),
+                    ..sector_id(0)
+                };
+                let found = crate::query::sector(&world.view, sector).unwrap().unwrap();
+                if !matches!(found.status, SectorStatus::Active { .. }) {
+                    return;
+                }
+                for (id, deal) in crate::query::deals_of(&world.view, ProviderId(1)).unwrap() {
+                    if deal.status == DealStatus::Accepted {
+                        world.embed_by_hand(sector, (event.b % 64) as u8, id);
+                        return;
+                    }
+                }
+            }
+            60 => {
+                // A fraud is shown.
+                let id = deal_id(self.pack(event.a), (event.b % 2) as u8);
+                let deal = crate::query::deal(&self.world.view, &id).unwrap();
+                if let Some(deal) = deal.filter(|deal| deal.locked != Amount::ZERO) {
+                    self.world.by_hand(|context| {
+                        context.fail_deal(&id, deal, "shown a fraud", Some(&address(5)))
+                    });
+                }
+            }
+            61 => {
+                let height = world.height().0 + event.b % 40;
+                world.prove_until(Height(height));
+            }
             37 | 38 => world.advance(event.b % 8),
             39 => world.advance(event.a % 40),
             _ => {}
@@ -272,9 +365,12 @@ proptest! {
     #[test]
     fn tokens_are_conserved_over_random_messages(events in events()) {
         let mut random = Random { world: World::with_sector(), packs: Vec::new(), proposals: Vec::new() };
+        random.world.join(2);
         for event in &events {
+            // The second provider's worker is account 2.
+            let who = if (53..59).contains(&event.kind) { 2 } else { event.who };
             match random.body(event) {
-                Some(body) => drop(random.world.block(vec![(event.who, body)])),
+                Some(body) => drop(random.world.block(vec![(who, body)])),
                 None => random.by_hand(event),
             }
         }

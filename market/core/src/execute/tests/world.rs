@@ -2,6 +2,7 @@
 
 use super::super::due::Due;
 use super::super::{Context, ProofTally, Proofs, run};
+use crate::admit::Known;
 use crate::beacon::{self, BeaconSecret};
 use crate::block::{Block, Header, Outcome, OutcomeResult, Validator};
 use crate::build::Turn;
@@ -21,7 +22,9 @@ use crate::refusal::Stop;
 use crate::rules::{Rules, genesis_writes};
 use crate::schedule;
 use crate::stake::Staking;
-use crate::state::{Account, Deal, DealStatus, Provider, Sector};
+use crate::state::{
+    Account, Deal, DealStatus, Embed, EmbedGroup, EmbedReplica, Provider, Sector, SectorStatus,
+};
 use crate::units::{
     Address, Amount, BeaconKey, BeaconSignature, ByteCount, DealId, Height, NodeKey, PackId,
     Periods, ProviderId, SectorId, SectorNumber, ShardIndex, ShardRoot, TreeRoot,
@@ -234,7 +237,11 @@ impl World {
             next_validators: TreeRoot([0; 32]),
         };
         let block = Block { header, messages };
-        let execution = run(ledger, &self.rules, &block).unwrap();
+        let encoded = crate::block::encoded(&block.messages).unwrap();
+        let unknown = crate::admit::Signed::default();
+        let known = encoded.iter().map(|one| Known::of(one, &unknown));
+        let known: Vec<Known> = known.collect();
+        let execution = run(ledger, &self.rules, &block, &known).unwrap();
         self.view.apply(&execution.writes);
         self.check();
         execution.outcomes
@@ -255,8 +262,10 @@ impl World {
             OutcomeResult::Refused(why) => assert!(why.contains(reason), "{why} / {reason}"),
             OutcomeResult::Done => panic!("done, but should be refused: {reason}"),
         }
-        let kinds: [&[u8]; 10] = [
+        let kinds: [&[u8]; 12] = [
             keys::PROVIDER,
+            keys::PROVIDER_DEAL,
+            keys::MOVED_NAME,
             keys::SECTOR,
             keys::DEAL,
             keys::DEAL_SET,
@@ -311,7 +320,9 @@ impl World {
                 }
             }
             for (_, deal) in query::deals_of(&self.view, provider.id).unwrap() {
+                assert_eq!(deal.provider, provider.id);
                 locked += deal.locked.0;
+                locked += deal.repair.as_ref().map_or(0, |repair| repair.deposit.0);
                 let rest = deal.term.0.saturating_sub(deal.paid.0 + deal.refunded.0);
                 let expected = match deal.status {
                     DealStatus::Proposed | DealStatus::Accepted | DealStatus::Proven { .. } => {
@@ -325,12 +336,31 @@ impl World {
             let vesting: u128 = provider.vesting.iter().map(|v| v.amount.0).sum();
             assert!(provider.collateral.0 + vesting >= locked);
         }
+        for (key, _) in self.view.scan(keys::DEAL_SET, None, usize::MAX).unwrap() {
+            self.check_deal_set(&keys::pack_at_end(&key).unwrap());
+        }
         let chain = query::chain(&self.view).unwrap();
         assert_eq!(chain.capacity.0, capacity);
         assert_eq!(
             chain.deadlines.iter().map(|load| load.0).sum::<u64>(),
             capacity
         );
+    }
+
+    /// The set knows how many of its deals are not over, and has no budget after the last; each deal is
+    /// listed at the provider that it names, and at no other.
+    fn check_deal_set(&self, pack: &PackId) {
+        let record = query::deal_set_record(&self.view, pack).unwrap().unwrap();
+        let set = query::deal_set(&self.view, pack).unwrap().unwrap();
+        let living = |deal: &&Deal| deal.status.is_living();
+        let count = set.deals.iter().filter(living).count();
+        assert_eq!(usize::from(record.live), count);
+        assert!(count > 0 || record.repair_budget == Amount::ZERO);
+        for (index, deal) in (0..).zip(&set.deals) {
+            let listed = keys::provider_deal(deal.provider, &deal_id(*pack, index));
+            assert!(self.view.get(&listed).unwrap().is_some(), "{deal:?}");
+            assert!(deal.repair.is_none() || living(&deal) && deal.settled() < deal.term);
+        }
     }
 
     /// Changes state by hand, as a proof would.
@@ -402,8 +432,12 @@ impl World {
 
     /// As a seal proof does.
     pub fn activate(&mut self, number: u64) {
-        let mut sector = self.sector(number);
-        let crate::state::SectorStatus::PreCommitted { at, .. } = sector.status else {
+        self.activate_sector(sector_id(number));
+    }
+
+    fn activate_sector(&mut self, id: SectorId) {
+        let mut sector = query::sector(&self.view, id).unwrap().unwrap();
+        let SectorStatus::PreCommitted { at, .. } = sector.status else {
             panic!("not pre-committed");
         };
         self.by_hand(|context| {
@@ -413,12 +447,75 @@ impl World {
         });
     }
 
+    /// Account `who` joins with a provider, and a sector 0 of it that is proven.
+    pub fn join(&mut self, who: usize) -> ProviderId {
+        let provider = query::chain(&self.view).unwrap().next_provider;
+        let register = Body::RegisterProvider {
+            worker: address(who),
+            offer: offer(),
+            collateral: Amount::hold(100),
+        };
+        self.done(who, register);
+        let Body::PreCommitSector(mut commit) = self.pre_commit(0) else {
+            panic!("a pre-commit");
+        };
+        commit.sector.provider = provider;
+        let id = commit.sector;
+        self.done(who, Body::PreCommitSector(commit));
+        self.activate_sector(id);
+        provider
+    }
+
+    /// As the steps of an embed do, for one deal in a group of its own.
+    pub fn embed_by_hand(&mut self, id: SectorId, at: u8, deal: DealId) {
+        let sector = query::sector(&self.view, id).unwrap().unwrap();
+        let layout = self.layout(group(at), &[deal]);
+        let height = self.height();
+        self.by_hand(|context| {
+            let mut placed = context.ledger.deal(&deal)?;
+            placed.sector = Some(id.number);
+            context.ledger.put_deal(&deal, &placed)?;
+            let replica = EmbedReplica {
+                committed: height,
+                roots: Vec::new(),
+                lanes: sector.replica_lanes,
+            };
+            let embed = Embed {
+                committed: height,
+                groups: vec![EmbedGroup {
+                    layout,
+                    key_root: node("key"),
+                    data_root: node("data"),
+                }],
+                replica: Some(replica.clone()),
+                deposit: Amount::ZERO,
+            };
+            context.land_embed(sector, &embed, &replica)
+        });
+    }
+
+    /// Goes on to a height; every sector is proven meanwhile.
+    pub fn prove_until(&mut self, height: Height) {
+        while self.height() < height {
+            for provider in query::providers(&self.view, None, usize::MAX).unwrap() {
+                for mut sector in query::sectors_of(&self.view, provider.id).unwrap() {
+                    let active = matches!(sector.status, SectorStatus::Active { .. });
+                    if active && sector.proven != Some(sector.next) {
+                        sector.proven = Some(sector.next);
+                        self.by_hand(|context| context.ledger.put_sector(&sector));
+                    }
+                }
+            }
+            self.advance(1);
+        }
+    }
+
     /// As a spacetime proof does.
     pub fn prove(&mut self, number: u64) {
         let mut sector = self.sector(number);
         self.by_hand(|context| {
             sector.proven = Some(sector.next);
-            sector.status = crate::state::SectorStatus::Active { from: sector.next };
+            sector.status = SectorStatus::Active { from: sector.next };
             context.ledger.put_sector(&sector)
         });
     }
@@ -478,8 +575,12 @@ impl World {
     }
 
     pub fn accept(&self, id: DealId) -> Body {
+        self.accept_by(ProviderId(0), id)
+    }
+
+    pub fn accept_by(&self, provider: ProviderId, id: DealId) -> Body {
         Body::AcceptDeals {
-            provider: ProviderId(0),
+            provider,
             deals: vec![Acceptance {
                 shard: id,
                 piece_roots: self.piece_roots(id.shard.0),
