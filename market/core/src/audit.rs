@@ -244,8 +244,9 @@ impl Replay {
             reason: error.to_string(),
         };
         let validators = query::validators(&self.view).map_err(unreadable)?;
-        let (header, certificate) = (&certified.block.header, &certified.certificate);
-        if !certificate.is_final_given(header, self.rules.network, &validators.next, facts) {
+        let network = self.rules.network;
+        let certificate = &certified.certificate;
+        if !certificate.is_final_given(&block.header, network, &validators.next, facts) {
             return Err(self.not_final(block, named));
         }
         if block.header.state_root != self.place.state_root {

@@ -146,11 +146,8 @@ impl Certificate {
         match self {
             // One signer: with more than one validator an embedded certificate shows nothing.
             Self::Embedded { signature } => {
-                let holds = || {
-                    facts
-                        .certificate(0)
-                        .unwrap_or_else(|| is_built(network, header, signature))
-                };
+                let found = facts.certificate(0);
+                let holds = || found.unwrap_or_else(|| is_built(network, header, signature));
                 matches!(validators, [only] if only.key == header.builder) && holds()
             }
             Self::Bft { round, precommits } => header.id().is_ok_and(|id| {
@@ -171,7 +168,7 @@ impl Certificate {
         }
     }
 
-    /// Whether each of them is its signer's for that header, whoever that is.
+    /// Whether each of them is its signer's, whoever that is.
     pub(crate) fn signatures_hold(&self, header: &Header, network: NetworkId) -> Vec<bool> {
         match self {
             Self::Embedded { signature } => vec![is_built(network, header, signature)],

@@ -167,10 +167,10 @@ pub(crate) struct Context<'a, V: ReadView> {
     /// Deals and sectors whose late deadlines messages have closed, also where one was refused
     /// afterwards: the work was done.
     pub closed: usize,
-    /// How proofs are taken.
-    pub taken: Proofs<'a>,
     /// Whether who may order has changed.
     pub elects: bool,
+    /// How proofs are taken.
+    pub taken: Proofs<'a>,
 }
 
 /// Executes the next block on the state after the one before.
@@ -197,8 +197,8 @@ pub fn execute_knowing<V: ReadView>(
 ) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
     let encoded = check_header(&ledger, rules, block, &Facts::default())?;
-    let known: Vec<_> = encoded.iter().map(|one| Known::of(one, signed)).collect();
-    run(ledger, rules, block, &known, Proofs::Verified)
+    let known = encoded.iter().map(|bytes| Known::of(bytes, signed));
+    run(ledger, rules, block, &known.collect::<Vec<_>>())
 }
 
 /// The same for an audit: some signatures were looked at before, and proofs may be verified later.
@@ -211,19 +211,8 @@ pub(crate) fn execute_given<'a, V: ReadView>(
 ) -> Result<Execution, BlockError> {
     let ledger = Ledger::open(view)?;
     let encoded = check_header(&ledger, rules, block, facts)?;
-    run(ledger, rules, block, &known(&encoded, facts), taken)
-}
-
-/// What is known of messages with these encodings, of which some were looked at before.
-fn known(encoded: &[Vec<u8>], facts: &Facts) -> Vec<Known> {
-    let numbered = encoded.iter().enumerate();
-    numbered
-        .map(|(index, bytes)| Known {
-            // One that was found wrong is looked at again, and refused.
-            is_signed: facts.message(index) == Some(true),
-            ..Known::of(bytes, &Signed::default())
-        })
-        .collect()
+    let known = encoded.iter().map(|bytes| Known::of(bytes, &facts.signed));
+    run_taking(ledger, rules, block, &known.collect::<Vec<_>>(), taken)
 }
 
 /// What is wrong with the block's header, signatures of the certificate aside.
@@ -245,14 +234,28 @@ pub(crate) fn outcomes_of_content<V: ReadView>(
     rules: &Rules,
     block: &Block,
 ) -> Result<Vec<Outcome>, BlockError> {
-    let facts = Facts::all_signed(block.messages.len());
     let ledger = Ledger::open(view)?;
-    let known = known(&encoded(&block.messages)?, &facts);
-    run(ledger, rules, block, &known, Proofs::Verified).map(|done| done.outcomes)
+    let encoded = encoded(&block.messages)?;
+    let signed = Signed::default();
+    let known = encoded.iter().map(|bytes| Known {
+        is_signed: true,
+        ..Known::of(bytes, &signed)
+    });
+    run(ledger, rules, block, &known.collect::<Vec<_>>()).map(|done| done.outcomes)
 }
 
 /// What follows once the header is found right.
-fn run<'a, V: ReadView>(
+fn run<V: ReadView>(
+    ledger: Ledger<'_, V>,
+    rules: &Rules,
+    block: &Block,
+    known: &[Known],
+) -> Result<Execution, BlockError> {
+    run_taking(ledger, rules, block, known, Proofs::Verified)
+}
+
+/// The same, with proofs taken in one way or the other.
+fn run_taking<'a, V: ReadView>(
     ledger: Ledger<'a, V>,
     rules: &'a Rules,
     block: &Block,
@@ -268,8 +271,8 @@ fn run<'a, V: ReadView>(
         builder: header.builder,
         proofs: ProofTally::default(),
         closed: 0,
-        taken,
         elects: false,
+        taken,
     };
     context.begin(header)?;
     context.charge_all(&block.messages, known)?;

@@ -2,6 +2,7 @@
 //! out ahead of the execution, which then asks for what was found and checks what was not. Found or
 //! not, what comes out is the same.
 
+use crate::admit::Signed;
 use crate::beacon;
 use crate::block::{CertifiedBlock, MAX_MESSAGES, Validator};
 use crate::finality::MOST_VALIDATORS;
@@ -11,8 +12,8 @@ use crate::units::{Beacon, BeaconKey, BlockId, NetworkId};
 /// What was found of one block's signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Whether each message is its sender's.
-    messages: Vec<bool>,
+    /// Messages that are their senders'.
+    pub(crate) signed: Signed,
     /// Whether each signature of the certificate is its signer's.
     certificate: Vec<bool>,
     /// Under which key and after which beacon the block's beacon was found to be signed.
@@ -20,11 +21,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Whether the message of that number is its sender's, where it was looked at.
-    pub(crate) fn message(&self, index: usize) -> Option<bool> {
-        self.messages.get(index).copied()
-    }
-
     /// Whether the certificate's signature of that number is its signer's, where it was looked at.
     pub(crate) fn certificate(&self, index: usize) -> Option<bool> {
         self.certificate.get(index).copied()
@@ -35,15 +31,6 @@ impl Facts {
         self.beacon
             .as_ref()
             .is_some_and(|found| found == &(*key, previous))
-    }
-
-    /// What takes every message for signed: for saying what else is wrong with a block that is
-    /// refused.
-    pub(crate) fn all_signed(messages: usize) -> Self {
-        Self {
-            messages: vec![true; messages],
-            ..Self::default()
-        }
     }
 }
 
@@ -77,15 +64,15 @@ impl Checked {
     ) -> Self {
         let header = &certified.block.header;
         // What is too large is refused for that, and not looked at.
-        let messages = match certified.block.messages.len() {
+        let signed = match certified.block.messages.len() {
             0..=MAX_MESSAGES => {
                 let messages = certified.block.messages.iter();
-                messages.map(|one| is_signed(network, one)).collect()
+                let signed = messages.filter(|one| is_signed(network, one));
+                signed.filter_map(|one| one.id().ok()).collect()
             }
-            _ => Vec::new(),
+            _ => Signed::default(),
         };
-        let signatures = certified.certificate.signature_count();
-        let certificate = match signatures {
+        let certificate = match certified.certificate.signature_count() {
             0..=MOST_VALIDATORS => certified.certificate.signatures_hold(header, network),
             _ => Vec::new(),
         };
@@ -97,7 +84,7 @@ impl Checked {
             })
             .map(|one| (one.beacon, previous));
         let facts = Facts {
-            messages,
+            signed,
             certificate,
             beacon,
         };

@@ -7,7 +7,7 @@ mod evidence;
 mod settings;
 mod spoiled;
 
-use super::super::{Proofs, run};
+use super::super::run;
 use super::world::{World, address, known};
 use crate::block::{Block, OutcomeResult};
 use crate::execute::BlockError;
@@ -102,14 +102,7 @@ fn block_of(world: &World, messages: Vec<SignedMessage>) -> Result<(), BlockErro
     let ledger = Ledger::open(&world.view).unwrap();
     let header = world.header();
     let known = known(&messages);
-    run(
-        ledger,
-        &world.rules,
-        &Block { header, messages },
-        &known,
-        Proofs::Verified,
-    )
-    .map(|_| ())
+    run(ledger, &world.rules, &Block { header, messages }, &known).map(|_| ())
 }
 
 #[test]

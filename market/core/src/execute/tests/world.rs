@@ -248,7 +248,7 @@ impl World {
         let header = self.header();
         let block = Block { header, messages };
         let known = known(&block.messages);
-        let execution = run(ledger, &self.rules, &block, &known, Proofs::Verified).unwrap();
+        let execution = run(ledger, &self.rules, &block, &known).unwrap();
         self.view.apply(&execution.writes);
         self.check();
         execution.outcomes
