@@ -220,7 +220,10 @@ pub struct DealSetRecord {
     pub at: Height,
     /// What is left of the repair budget.
     pub repair_budget: Amount,
-    /// Deals that are not over yet; with the last one the repair budget returns to the owner.
+    /// What of it was taken from providers. Repairs are paid of it first, and what is left of it in
+    /// the end burns: it is nobody's to be paid out.
+    pub of_penalties: Amount,
+    /// Deals that are not over yet; with the last one the rest of the budget returns to the owner.
     pub live: u8,
 }
 
@@ -328,6 +331,8 @@ pub struct Repair {
     pub deposit: Amount,
     /// Paid for the work once the embed is proven.
     pub work: Amount,
+    /// What of all that it took out of the repair budget was taken from providers.
+    pub of_penalties: Amount,
 }
 
 /// An opening demanded on the ledger.

@@ -41,6 +41,7 @@ fn view() -> MemoryView {
             },
             at: Height(1),
             repair_budget: Amount::ZERO,
+            of_penalties: Amount::ZERO,
             live: 2,
         };
         writes.insert(keys::deal_set(&id), Some(encode(&record).unwrap()));

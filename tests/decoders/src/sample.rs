@@ -644,6 +644,7 @@ pub(crate) fn deals() -> Vec<Deal> {
             due: Height(80),
             deposit: Amount(3),
             work: Amount(2),
+            of_penalties: Amount(1),
         }),
     })
     .into()
@@ -654,6 +655,7 @@ pub(crate) fn deal_set_record() -> DealSetRecord {
         proposal: proposal(),
         at: Height(33),
         repair_budget: Amount(1),
+        of_penalties: Amount(1),
         live: 3,
     }
 }

@@ -111,6 +111,7 @@ impl<V: ReadView> Context<'_, V> {
                 proposal: proposal.clone(),
                 at: self.height,
                 repair_budget: proposal.repair_budget,
+                of_penalties: Amount::ZERO,
                 live: pack.n,
             },
         )?;
@@ -297,14 +298,16 @@ impl<V: ReadView> Context<'_, V> {
         self.one_deal_less(&id.pack)
     }
 
-    /// With the last deal the repair budget returns to the owner.
+    /// With the last deal the repair budget returns to the owner, and what of it were penalties burns:
+    /// or else a provider would carry out its least collateral by a penalty on a deal of its friend's.
     fn one_deal_less(&mut self, pack: &PackId) -> Result<(), Stop> {
         let mut set = self.ledger.deal_set(pack)?;
         set.live = set.live.saturating_sub(1);
         if set.live == 0 {
-            self.ledger
-                .credit(&set.proposal.pack.owner, set.repair_budget)?;
-            set.repair_budget = Amount::ZERO;
+            let own = take(set.repair_budget, set.of_penalties, "a repair budget")?;
+            self.ledger.burn(set.of_penalties)?;
+            self.ledger.credit(&set.proposal.pack.owner, own)?;
+            (set.repair_budget, set.of_penalties) = Default::default();
         }
         self.ledger.put_deal_set(pack, &set)
     }
@@ -370,6 +373,7 @@ impl<V: ReadView> Context<'_, V> {
         if others > 0 {
             let repair = self.set_aside(&set, deal, rest)?;
             set.repair_budget = add(set.repair_budget, repair)?;
+            set.of_penalties = add(set.of_penalties, repair)?;
             rest = take(rest, repair, "a penalty")?;
             self.ledger.put_deal_set(&id.pack, &set)?;
         }

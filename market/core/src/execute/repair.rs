@@ -86,6 +86,8 @@ impl<V: ReadView> Context<'_, V> {
             need,
             missing: need.saturating_sub(set.repair_budget),
         })?;
+        let of_penalties = set.of_penalties.min(need);
+        set.of_penalties = take(set.of_penalties, of_penalties, "a set's penalties")?;
         set.live = set.live.saturating_add(1);
         self.ledger.put_deal_set(&id.pack, &set)?;
         let economy = &self.parameters.economy;
@@ -106,7 +108,12 @@ impl<V: ReadView> Context<'_, V> {
             sector: None,
             piece_roots: Vec::new(),
             escrow,
-            repair: Some(Repair { due, deposit, work }),
+            repair: Some(Repair {
+                due,
+                deposit,
+                work,
+                of_penalties,
+            }),
             ..deal
         };
         self.ledger.put_deal(id, &claimed)
@@ -173,6 +180,7 @@ impl<V: ReadView> Context<'_, V> {
         self.ledger.burn(repair.deposit)?;
         let mut set = self.ledger.deal_set(&id.pack)?;
         set.repair_budget = add(set.repair_budget, add(deal.escrow, repair.work)?)?;
+        set.of_penalties = add(set.of_penalties, repair.of_penalties)?;
         deal.escrow = Amount::ZERO;
         deal.set_aside = repair.work;
         // Out of the deal first: the books never hold it twice.

@@ -262,6 +262,7 @@ impl Objects {
             },
             at: Height(1),
             repair_budget: Amount::ZERO,
+            of_penalties: Amount::ZERO,
             live: SHARDS,
         };
         writes.insert(keys::deal_set(&pack), Some(encode(&record)?));

@@ -315,7 +315,11 @@ fn an_embed_after_the_repairs_height_does_not_finish_it() {
 #[test]
 fn the_budget_goes_back_with_the_last_deal_and_not_while_a_repair_is_under_way() {
     let (mut world, id) = lost();
-    let rest = budget(&world, &id.pack);
+    let of_penalties = |world: &World| {
+        let set = query::deal_set_record(&world.view, &id.pack).unwrap();
+        set.unwrap().of_penalties.0
+    };
+    let rest = budget(&world, &id.pack).0 - of_penalties(&world);
     world.done(REPAIRER, claim(id, SECOND));
     let owner = world.account(1).balance;
     let other = world.deal(&deal_id(id.pack, 1));
@@ -327,7 +331,9 @@ fn the_budget_goes_back_with_the_last_deal_and_not_while_a_repair_is_under_way()
     let due = world.deal(&id).repair.unwrap().due;
     world.prove_until(due);
     assert_eq!(budget(&world, &id.pack), Amount::ZERO);
-    let back = owner.0 + other.escrow.0 + own + rest.0;
+    // What it had put there itself; what the lost deals paid is burnt.
+    assert_eq!(of_penalties(&world), 0);
+    let back = owner.0 + other.escrow.0 + rest;
     assert_eq!(world.account(1).balance.0, back);
     world.refused(
         4,
@@ -604,4 +610,41 @@ proptest! {
         prop_assert_eq!((set.live, set.repair_budget), (0, Amount::ZERO));
         prop_assert_eq!(query::supply(&world.view).unwrap().escrow, Amount::ZERO);
     }
+}
+
+#[test]
+fn what_is_taken_from_a_provider_and_not_used_for_a_repair_burns_in_the_end() {
+    // Account 1 owns the deals of a provider that is its friend's, and shows that they hold nothing.
+    let mut world = World::with_sector();
+    let pack = world.propose(7);
+    let id = deal_id(pack, 0);
+    let mut body = world.accept(id);
+    if let Body::AcceptDeals { deals, .. } = &mut body {
+        // Of the other shard's bytes.
+        deals[0].piece_roots = world.piece_roots(1);
+    }
+    world.done(0, body);
+    let locked = world.deal(&id).locked;
+    let together = |world: &World| {
+        let provider = world.provider();
+        let set = query::deal_set_record(&world.view, &pack).unwrap().unwrap();
+        world.account(0).balance.0
+            + world.account(1).balance.0
+            + provider.collateral.0
+            + set.repair_budget.0
+    };
+    let before = together(&world);
+    world.by_hand(|context| {
+        let deal = context.ledger.deal(&id)?;
+        context.fail_deal(&id, deal, "shown", Some(&address(1)))
+    });
+    let set = |world: &World| query::deal_set_record(&world.view, &pack).unwrap().unwrap();
+    assert!(set(&world).of_penalties > Amount::ZERO);
+    world.done(1, Body::CancelDealSet { pack });
+    assert_eq!(set(&world).of_penalties, Amount::ZERO);
+    assert_eq!(set(&world).repair_budget, Amount::ZERO);
+    // The finder's tenth, and what the escrow gave back, is all that is left of it among them.
+    let found = quote::finder_share(&world.rules.parameters.economy, locked).unwrap();
+    let lost = before + 2 * world.deal(&id).per_period.0 * 3 - together(&world);
+    assert!(lost + found.0 >= locked.0, "{lost} {found} {locked}");
 }

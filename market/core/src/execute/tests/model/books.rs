@@ -78,6 +78,8 @@ pub struct Set {
     pub k: u8,
     pub threshold: u8,
     pub budget: u128,
+    /// What of the budget were penalties.
+    pub fined: u128,
 }
 
 #[derive(Clone)]
@@ -85,6 +87,7 @@ pub struct Repair {
     pub due: u64,
     pub deposit: u128,
     pub work: u128,
+    pub fined: u128,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

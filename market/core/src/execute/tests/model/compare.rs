@@ -135,7 +135,12 @@ fn of_ledger(play: &Play) -> Lines {
             let owner = set.proposal.pack.owner;
             lines.add(
                 ("set", id.pack),
-                (owner, set.at.0, set.repair_budget.0, set.live),
+                (
+                    owner,
+                    set.at.0,
+                    (set.repair_budget.0, set.of_penalties.0),
+                    set.live,
+                ),
             );
         }
     }
@@ -228,7 +233,12 @@ fn of_model(model: &Model) -> Lines {
             escrow += set.budget;
             lines.add(
                 ("set", id.pack),
-                (set.owner, set.at, set.budget, model.live(&id.pack)),
+                (
+                    set.owner,
+                    set.at,
+                    (set.budget, set.fined),
+                    model.live(&id.pack),
+                ),
             );
         }
     }

@@ -83,6 +83,7 @@ impl Model {
             k: pack.k,
             threshold: proposal.repair_threshold,
             budget: proposal.repair_budget.0,
+            fined: 0,
         };
         self.sets.insert(id, set);
         Some(())
@@ -186,7 +187,9 @@ impl Model {
         if self.live(pack) == 0 {
             let set = self.sets.get_mut(pack).unwrap();
             let (owner, budget) = (set.owner, std::mem::take(&mut set.budget));
-            self.credit(&owner, budget);
+            let fined = std::mem::take(&mut set.fined);
+            self.burnt += fined;
+            self.credit(&owner, budget - fined);
         }
     }
 
@@ -215,6 +218,8 @@ impl Model {
         let due = self.height + self.p.promise.0;
         let set = self.sets.get_mut(&id.pack)?;
         set.budget = set.budget.checked_sub(cost)?;
+        let fined = set.fined.min(cost);
+        set.fined -= fined;
         let deal = self.deals.get_mut(id)?;
         deal.set_aside = 0;
         deal.provider = by;
@@ -224,7 +229,12 @@ impl Model {
         deal.sector = None;
         deal.was_accepted = false;
         deal.lie = false;
-        deal.repair = Some(Repair { due, deposit, work });
+        deal.repair = Some(Repair {
+            due,
+            deposit,
+            work,
+            fined,
+        });
         Some(())
     }
 
@@ -237,7 +247,9 @@ impl Model {
         let (provider, escrow) = (deal.provider, Self::escrow(deal));
         deal.set_aside = repair.work;
         deal.escrow_went_back = true;
-        self.sets.get_mut(&id.pack).unwrap().budget += escrow + repair.work;
+        let set = self.sets.get_mut(&id.pack).unwrap();
+        set.budget += escrow + repair.work;
+        set.fined += repair.fined;
         self.take(provider, repair.deposit);
         self.burnt += repair.deposit;
     }
@@ -296,7 +308,9 @@ impl Model {
             let left = deal.term - deal.paid - deal.refunded;
             let storing = (rest - work).min(deal.price * u128::from(left));
             self.deals.get_mut(id).unwrap().set_aside += work;
-            self.sets.get_mut(&id.pack).unwrap().budget += work + storing;
+            let set = self.sets.get_mut(&id.pack).unwrap();
+            set.budget += work + storing;
+            set.fined += work + storing;
             rest -= work + storing;
         }
         self.burnt += rest;
