@@ -251,6 +251,7 @@ mod tests {
             demand: None,
             release: None,
             set_aside: Amount::ZERO,
+            lapsed: 0,
             repair: None,
         }
     }

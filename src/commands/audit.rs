@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[derive(clap::Args)]
 #[command(
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR --resume --report report.json\n  holdfast audit --bundle FILE --genesis-id HEX\n  holdfast audit receipt FILE --network FOLDER\n  holdfast audit provider 3 --network FOLDER\n  holdfast audit light account thold1… --network FOLDER\n  holdfast audit export FILE --network FOLDER\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
+    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR --resume --report report.json\n  holdfast audit --bundle FILE --genesis-id HEX\n  holdfast audit receipt FILE --network FOLDER\n  holdfast audit provider 3 --network FOLDER\n  holdfast audit light --network FOLDER account thold1…\n  holdfast audit export FILE --network FOLDER\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
 )]
 pub struct AuditArgs {
     #[command(subcommand)]

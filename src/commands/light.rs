@@ -16,6 +16,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A chain's last block is late where it is older than so many block intervals…
+const LATE_BLOCKS: u64 = 20;
+/// … and than so many milliseconds.
+const LATE_MS: u64 = 60_000;
 
 /// Follow the chain by its headers and certificates alone, and show one object of its state by a
 /// proof.
@@ -44,33 +50,37 @@ pub struct LightArgs {
 #[derive(clap::Subcommand)]
 enum Subject {
     /// An account: its balance.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER account thold1…")]
+    #[command(
+        after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light account thold1…"
+    )]
     Account {
         /// Its address.
         address: String,
     },
     /// A provider.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER provider 3")]
+    #[command(after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light provider 3")]
     Provider {
         /// Its number.
         number: u64,
     },
     /// A sector.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER sector 3/0")]
+    #[command(after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light sector 3/0")]
     Sector {
         /// Provider and number.
         #[arg(value_name = "PROVIDER/NUMBER", value_parser = sector)]
         id: SectorId,
     },
     /// A deal: one shard of a pack.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER deal PACK/0")]
+    #[command(after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light deal PACK/0")]
     Deal {
         /// Pack and shard.
         #[arg(value_name = "PACK/SHARD", value_parser = deal)]
         id: DealId,
     },
     /// A name.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER name thold1… drive")]
+    #[command(
+        after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light name thold1… drive"
+    )]
     Name {
         /// Whose.
         owner: String,
@@ -78,7 +88,9 @@ enum Subject {
         label: String,
     },
     /// A channel for paying a provider.
-    #[command(after_help = "Example:\n  holdfast audit light --network FOLDER channel 3 thold1…")]
+    #[command(
+        after_help = "Example:\n  HOLDFAST_NETWORK=FOLDER holdfast audit light channel 3 thold1…"
+    )]
     Channel {
         /// To which provider.
         provider: u64,
@@ -128,6 +140,10 @@ pub async fn run(args: LightArgs, output: &Output) -> Result<(), CommandError> {
     };
     let mut light = light?;
     let begun = light.chain().height();
+    let begun_time = light
+        .chain()
+        .header()
+        .map_or(folder.genesis().time, |one| one.time);
     let bar = watched(&mut light)?;
     let shown = match &args.subject {
         None => light.follow().await.map(|()| None).map_err(Into::into),
@@ -138,7 +154,13 @@ pub async fn run(args: LightArgs, output: &Output) -> Result<(), CommandError> {
     let chain = light.chain();
     let validators = chain.validators().len();
     let mut limits = vec![rules_kept(validators)];
-    limits.extend(long_way(folder.genesis(), begun, chain.height()));
+    let time = chain.header().map_or(0, |header| header.time);
+    limits.extend(late(folder.genesis(), time));
+    limits.extend(long_way(
+        folder.genesis(),
+        (begun, begun_time),
+        chain.height(),
+    ));
     let report = Report {
         network: chain.network(),
         begun,
@@ -229,13 +251,38 @@ fn shown<T: Serialize>(
     })
 }
 
-/// That who ordered the first of these blocks may have had the stake behind it back.
-fn long_way(genesis: &Genesis, begun: Height, height: Height) -> Option<String> {
+/// Milliseconds since the Unix epoch by this machine's clock.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// That the last block is older than a chain that goes on would have it: a market can keep silent
+/// about what came after.
+fn late(genesis: &Genesis, time: u64) -> Option<String> {
+    let interval = genesis.parameters.block_interval_ms;
+    let behind = now().saturating_sub(time);
+    (behind > interval.saturating_mul(LATE_BLOCKS).max(LATE_MS)).then(|| {
+        format!(
+            "The last block was built {} s ago by its builder's clock. The chain may stand still, or this market keeps silent about what came after: ask another.",
+            behind / 1000
+        )
+    })
+}
+
+/// That who ordered the first of these blocks may have had the stake behind it back: by the blocks
+/// that were followed, or by the time since, as a market shows no more blocks than it likes.
+fn long_way(genesis: &Genesis, (begun, time): (Height, u64), height: Height) -> Option<String> {
     let bound = genesis.parameters.staking.as_ref()?.unbonding;
     let way = Blocks(height.0.saturating_sub(begun.0));
-    (way > bound).then(|| {
+    let interval = genesis.parameters.block_interval_ms;
+    let long_ago = now().saturating_sub(time) > interval.saturating_mul(bound.0);
+    (way > bound || long_ago).then(|| {
         format!(
-            "This run went {way} blocks from block {begun}, and stake is bound for {bound}: that validators who left since then have not signed another history is trusted. --trust begins at a newer block."
+            "This run went {way} blocks from block {begun}, built {} s ago, and stake is bound for {bound} blocks: that validators who left since then have not signed another history is trusted. --trust begins at a newer block.",
+            now().saturating_sub(time) / 1000
         )
     })
 }

@@ -193,7 +193,12 @@ impl LedgerClient {
         let bytes = self
             .get(&format!("/v1/blocks?from={from}&limit={limit}"))
             .await?;
-        decode("list of blocks", &bytes).map_err(|error| self.undecodable(&error))
+        let blocks: Vec<CertifiedBlock> =
+            decode("list of blocks", &bytes).map_err(|error| self.undecodable(&error))?;
+        match u32::try_from(blocks.len()).is_ok_and(|count| count <= limit) {
+            true => Ok(blocks),
+            false => Err(self.malformed(format!("it has more than {limit} blocks"))),
+        }
     }
 
     /// Blocks from a height on as they are followed without their messages, at most `limit`

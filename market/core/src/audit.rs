@@ -353,12 +353,14 @@ impl Replay {
         let counted = query::recount(&self.view).map_err(unreadable)?;
         if counted != kept {
             return Err(finding(format!(
-                "the books say {kept:?}, counting every object gives {counted:?}"
+                "the books say {kept:?}, counting every object gives {counted:?}; they added up at block {}",
+                self.place.recounted
             )));
         }
         if !counted.balances_out() {
             return Err(finding(format!(
-                "tokens are not conserved: {counted:?} does not add up"
+                "tokens are not conserved: {counted:?} does not add up; they did at block {}",
+                self.place.recounted
             )));
         }
         Ok(counted)

@@ -111,6 +111,8 @@ pub fn renewal(
 ) -> Result<Option<Amount>, Unpayable> {
     let more = Periods(periods.0.saturating_sub(deal.left().0));
     let goes_on = provider.retiring.is_none() && provider.offer.price <= price;
+    // One that is being repaired can be renewed once that is done: what it holds is the budget's.
+    let goes_on = goes_on && deal.repair.is_none();
     match (deal.status.is_held(), more) {
         (true, Periods(0)) => Ok(Some(Amount::ZERO)),
         (true, more) if goes_on => shard_escrow(price, deal.length, more).map(Some),
@@ -134,6 +136,12 @@ pub fn fee_of_size(economy: &Economy, bytes: usize) -> Amount {
 /// it can have several hundred KiB.
 const SECTOR_WORK: usize = 3;
 
+/// A repair's deposit doubles so often at most.
+const MOST_DOUBLINGS: u32 = 20;
+
+/// So many deals of an acceptance count one there.
+const DEALS_PER_WORK: usize = 8;
+
 /// What a proof of possession counts there: it took thirteen times as long as a proof in a batch.
 const POSSESSION_WORK: usize = 16;
 
@@ -149,10 +157,15 @@ pub fn work(body: &Body) -> usize {
         | Body::EndSector { .. }
         | Body::TerminateSector { .. } => (0, 1),
         // A deal set with all its deals, their providers or channels to them.
-        Body::RenewDealSet { .. }
+        Body::CancelDealSet { .. }
+        | Body::RenewDealSet { .. }
         | Body::ClaimRepair { .. }
         | Body::AttachReadBudget { .. }
         | Body::RevokeGrant { .. } => (0, 1),
+        // Each deal is read, with its piece roots, also where it is refused.
+        Body::AcceptDeals { deals, .. } => (deals.len().div_ceil(DEALS_PER_WORK), 0),
+        // Its deal may have had sixteen workers before, and each may have signed.
+        Body::ClaimBrokenPromise { .. } => (0, 1),
         // Pairings by themselves: proofs are verified many at once.
         Body::RegisterValidator { .. } | Body::UpdateValidator { .. } => (POSSESSION_WORK, 0),
         Body::Transfer { .. }
@@ -162,15 +175,12 @@ pub fn work(body: &Body) -> usize {
         | Body::ReleaseLease { .. }
         | Body::ProposeDealSet(_)
         | Body::TopUpRepair { .. }
-        | Body::CancelDealSet { .. }
         | Body::RegisterProvider { .. }
         | Body::UpdateProvider { .. }
         | Body::AddCollateral { .. }
         | Body::WithdrawCollateral { .. }
         | Body::Retire { .. }
         | Body::PreCommitSector(_)
-        | Body::AcceptDeals { .. }
-        | Body::ClaimBrokenPromise { .. }
         | Body::DemandOpening { .. }
         | Body::AnswerOpening { .. }
         | Body::SubmitFraud { .. }
@@ -234,6 +244,16 @@ pub fn deal_collateral(economy: &Economy, length: ByteCount) -> Result<Amount, U
 pub fn repair_work(economy: &Economy, k: u8, length: ByteCount) -> Result<Amount, Unpayable> {
     let rate = economy.repair_per_gib.0.checked_mul(u128::from(k));
     per_gib_floor(Amount(rate.ok_or(Unpayable)?), weight(length))
+}
+
+/// What the claim of a repair locks, where so many before it came to nothing.
+///
+/// # Errors
+/// A product beyond the numbers.
+pub fn repair_deposit(economy: &Economy, lapsed: u32) -> Result<Amount, Unpayable> {
+    let doubled = 1u128 << lapsed.min(MOST_DOUBLINGS);
+    let deposit = economy.repair_deposit.0.checked_mul(doubled);
+    deposit.map(Amount).ok_or(Unpayable)
 }
 
 /// What whoever shows a fault gets of its penalty.

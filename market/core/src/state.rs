@@ -266,6 +266,9 @@ pub struct Deal {
     pub release: Option<Height>,
     /// What its loss has paid into the repair budget for the work of replacing it.
     pub set_aside: Amount,
+    /// Repairs of it that were claimed and came to nothing. Each doubles the next one's deposit: or
+    /// else whoever claims and lapses would keep the others from it for little.
+    pub lapsed: u32,
     /// The provider has claimed its repair and has not proven it yet.
     pub repair: Option<Repair>,
 }
@@ -333,6 +336,8 @@ pub struct Repair {
     pub work: Amount,
     /// What of all that it took out of the repair budget was taken from providers.
     pub of_penalties: Amount,
+    /// The deal's term before it was claimed: it comes back where the repair comes to nothing.
+    pub term: Periods,
 }
 
 /// An opening demanded on the ledger.

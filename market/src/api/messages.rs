@@ -50,6 +50,7 @@ pub async fn look_up(
         let outcome = outcomes
             .into_iter()
             .nth(position)
+            .filter(|outcome| outcome.message == id)
             .ok_or_else(|| no_outcome(place.height))?;
         Ok(Json(MessageStatus::Included {
             height: place.height,

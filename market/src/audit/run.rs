@@ -144,8 +144,9 @@ impl Run {
         Ok(self)
     }
 
-    /// Executes them at once and verifies their proofs together. Whatever does not hold, they are
-    /// replayed one by one: that is what says what is wrong, and what a single core would have said.
+    /// Executes them at once and verifies their proofs together. Where one does not hold, which a
+    /// refused message may bring by right, each half is tried by itself; a single block is replayed
+    /// as one core would: that says what is wrong.
     fn window(&mut self, blocks: &[Checked], head: Height) -> Result<(), Finding> {
         if let Ok(ahead) = self.replay.ahead(blocks) {
             if parallel::all_hold(self.threads, self.replay.verifier(), &ahead.claims) {
@@ -155,6 +156,11 @@ impl Run {
                 return Ok(());
             }
             self.replay.take_back(ahead);
+            if blocks.len() > 1 {
+                let (first, second) = blocks.split_at(blocks.len() / 2);
+                self.window(first, head)?;
+                return self.window(second, head);
+            }
         }
         for checked in blocks {
             let step = self.replay.push_checked(checked)?;

@@ -67,6 +67,7 @@ fn view() -> MemoryView {
                 demand: None,
                 release: None,
                 set_aside: Amount::ZERO,
+                lapsed: 0,
                 repair: None,
             };
             writes.insert(keys::deal(&deal), Some(encode(&value).unwrap()));

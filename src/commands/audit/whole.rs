@@ -4,6 +4,7 @@ use super::{Place, progress, report, told};
 use crate::output::{CommandError, Output, Table, bytes};
 use holdfast_market::audit::bundle::Bundle;
 use holdfast_market::audit::{Audit, Options, ProofFigures, Source, audit_with};
+use holdfast_wire::network::NetworkFolder;
 use std::path::{Path, PathBuf};
 
 /// The file in a network's folder in which an audit keeps where it stands.
@@ -43,21 +44,24 @@ pub struct WholeArgs {
 /// Runs the command.
 pub async fn run(args: WholeArgs, output: &Output) -> Result<(), CommandError> {
     let (genesis, keys, source, home, name) = match (&args.bundle, &args.network) {
-        (Some(path), _) => {
+        (Some(path), folder) => {
             let bundle = Bundle::open(path)?;
             let network = bundle.head().network.to_string();
-            if let Some(wanted) = args.genesis_id.as_deref().filter(|id| *id != network) {
+            // A folder that is named says which network is trusted, as the id does.
+            let trusted = folder.as_deref().map(NetworkFolder::open).transpose()?;
+            let trusted = trusted.map(|folder| folder.network().to_string());
+            let named = args.genesis_id.clone().into_iter().chain(trusted);
+            if let Some(wanted) = named.into_iter().find(|id| *id != network) {
                 return Err(CommandError::failed(
                     format!("the bundle is of network {network}, not of {wanted}"),
                     "get a bundle of the network that you trust",
                 ));
             }
-            let home = holdfast_proofs::durable::above(path).to_owned();
             (
                 bundle.genesis().clone(),
                 bundle.verifying_keys().clone(),
                 Source::Bundle(Box::new(bundle)),
-                home,
+                None,
                 format!("the bundle {}", path.display()),
             )
         }
@@ -80,7 +84,7 @@ pub async fn run(args: WholeArgs, output: &Output) -> Result<(), CommandError> {
                 folder.genesis().clone(),
                 keys,
                 source,
-                network.clone(),
+                Some(network.clone()),
                 name,
             )
         }
@@ -91,9 +95,18 @@ pub async fn run(args: WholeArgs, output: &Output) -> Result<(), CommandError> {
             ));
         }
     };
-    let checkpoint = args
-        .resume
-        .map(|file| file.unwrap_or_else(|| home.join(CHECKPOINT_FILE)));
+    // What lies beside a bundle came with it, and is nobody's word.
+    let checkpoint = match (args.resume, home) {
+        (None, _) => None,
+        (Some(Some(file)), _) => Some(file),
+        (Some(None), Some(home)) => Some(home.join(CHECKPOINT_FILE)),
+        (Some(None), None) => {
+            return Err(CommandError::failed(
+                "with a bundle, --resume needs the checkpoint's file: what lies beside a bundle came with it",
+                "give --resume FILE, a checkpoint that an audit of yours has written",
+            ));
+        }
+    };
     // Before the work: a key that cannot be had makes no report.
     let auditor = match &args.report {
         Some(path) => Some((path, report::auditor(path, args.key.as_deref())?)),
@@ -145,7 +158,7 @@ fn describe(held: &Audit) -> String {
     let supply = &held.supply;
     let from = held.resumed_after.map_or_else(
         || "from the genesis".into(),
-        |height| format!("from block {} (those before were audited earlier: that is taken from this audit's own checkpoint)", height.0.saturating_add(1)),
+        |height| format!("from block {} (that those before hold is taken from the checkpoint, so the report is as good as that file)", height.0.saturating_add(1)),
     );
     let mut text = format!(
         "Everything holds, {from} to block {}.\n\

@@ -640,11 +640,13 @@ pub(crate) fn deals() -> Vec<Deal> {
         demand: Some(demand()),
         release: Some(Height(70)),
         set_aside: Amount(2),
+        lapsed: 1,
         repair: Some(Repair {
             due: Height(80),
             deposit: Amount(3),
             work: Amount(2),
             of_penalties: Amount(1),
+            term: Periods(9),
         }),
     })
     .into()

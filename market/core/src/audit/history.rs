@@ -234,6 +234,7 @@ impl Subject {
             Ok(deal.map(|deal| (deal.provider, deal.sector.into_iter().collect(), 0)))
         };
         let found = match body {
+            Body::ClaimRepair { provider, .. } => Some((*provider, Vec::new(), 0)),
             Body::PreCommitSector(commit) => Some(of_sector(&commit.sector, 0)),
             Body::ProveSeal { sector, proofs } | Body::ProveEmbed { sector, proofs } => {
                 Some(of_sector(sector, count(proofs.len())))

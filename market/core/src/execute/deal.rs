@@ -143,6 +143,7 @@ impl<V: ReadView> Context<'_, V> {
                 demand: None,
                 release: None,
                 set_aside: Amount::ZERO,
+                lapsed: 0,
                 repair: None,
             };
             self.ledger.put_deal(&shard, &deal)?;

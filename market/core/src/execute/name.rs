@@ -18,6 +18,8 @@ pub const MAX_ROOT_BYTES: usize = 64;
 /// A lease lasts so many blocks at most: it is renewed while it is used, and a holder that is gone
 /// keeps a name from others no longer than that.
 pub const MAX_LEASE: Blocks = Blocks(14_400);
+/// By so much a version rises at most where it is published under a lease.
+const MOST_STEP: u64 = 1 << 20;
 
 impl<V: ReadView> Context<'_, V> {
     pub(super) fn publish_name(
@@ -39,12 +41,17 @@ impl<V: ReadView> Context<'_, V> {
         }
         let name = match before {
             Some(before) => {
-                // The last version of all has none after it.
-                require(version > before.version, || Refusal::Range {
+                // Who holds a lease cannot use up the owner's versions, of which the last has none after it.
+                let most = match lease {
+                    Some(_) => before.version.saturating_add(MOST_STEP),
+                    None => u64::MAX,
+                };
+                let in_turn = before.version < version && version <= most;
+                require(in_turn, || Refusal::Range {
                     what: "the version",
                     found: version,
                     least: before.version.saturating_add(1),
-                    most: u64::MAX,
+                    most,
                 })?;
                 Name {
                     version,

@@ -70,6 +70,13 @@ impl<V: ReadView> Context<'_, V> {
         if deal.status != (DealStatus::Broken { claimed: false }) {
             return Err(refuse_deal(&id, &deal, "broken and not claimed yet"));
         }
+        // The claim ends with the dispute window after the promised height.
+        let last = promised.after(self.parameters.dispute_window);
+        require(self.height <= last, || Refusal::TooLate {
+            what: "the claim",
+            last,
+            height: self.height,
+        })?;
         let lacking = || ViewError(format!("the deal set of pack {} lacks a shard", id.pack));
         let place = id.shard.position();
         let terms = set.proposal.terms.get(place).ok_or_else(lacking)?;
@@ -107,13 +114,6 @@ impl<V: ReadView> Context<'_, V> {
             )
         });
         require(signed_by_worker, || Refusal::Signature)?;
-        // The claim ends with the dispute window after the promised height.
-        let last = promised.after(parameters.dispute_window);
-        require(self.height <= last, || Refusal::TooLate {
-            what: "the claim",
-            last,
-            height: self.height,
-        })?;
         let mut provider = self.ledger.provider(deal.provider)?;
         let penalty = if deal.piece_roots.is_empty() {
             // Never accepted: nothing was locked for it, so it comes from what is free.

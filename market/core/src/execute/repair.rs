@@ -91,7 +91,7 @@ impl<V: ReadView> Context<'_, V> {
         set.live = set.live.saturating_add(1);
         self.ledger.put_deal_set(&id.pack, &set)?;
         let economy = &self.parameters.economy;
-        let deposit = economy.repair_deposit;
+        let deposit = quote::repair_deposit(economy, deal.lapsed)?;
         repairer.lock_above(deposit, economy.minimum_collateral)?;
         self.ledger.put_provider(&repairer)?;
         let due = schedule::repair_due(&self.parameters, self.height);
@@ -113,6 +113,7 @@ impl<V: ReadView> Context<'_, V> {
                 deposit,
                 work,
                 of_penalties,
+                term: deal.term,
             }),
             ..deal
         };
@@ -183,6 +184,8 @@ impl<V: ReadView> Context<'_, V> {
         set.of_penalties = add(set.of_penalties, repair.of_penalties)?;
         deal.escrow = Amount::ZERO;
         deal.set_aside = repair.work;
+        deal.term = repair.term;
+        deal.lapsed = deal.lapsed.saturating_add(1);
         // Out of the deal first: the books never hold it twice.
         self.ledger.put_deal(id, deal)?;
         self.ledger.put_deal_set(&id.pack, &set)

@@ -278,3 +278,21 @@ fn an_offer_is_taken_back_and_a_leased_name_is_not_given_away() {
     assert_eq!(name(&world, 1).unwrap().lease.unwrap().token, 2);
     world.refused(2, publish_leased(9, 1), "was given to");
 }
+
+#[test]
+fn a_holder_does_not_use_up_the_versions_of_a_name() {
+    let mut world = published();
+    world.done(0, acquire(2, 50, None));
+    let version = name(&world, 0).unwrap().version;
+    world.refused(2, publish_leased(u64::MAX, 1), "the version is");
+    world.refused(
+        2,
+        publish_leased(version + (1 << 20) + 1, 1),
+        "the version is",
+    );
+    world.done(2, publish_leased(version + (1 << 20), 1));
+    // Its owner may, and has none after the last.
+    world.done(0, release(1));
+    world.done(0, publish(LABEL, u64::MAX, root(5)));
+    world.refused(0, publish(LABEL, u64::MAX, root(6)), "the version is");
+}

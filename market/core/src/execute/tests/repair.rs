@@ -648,3 +648,36 @@ fn what_is_taken_from_a_provider_and_not_used_for_a_repair_burns_in_the_end() {
     let lost = before + 2 * world.deal(&id).per_period.0 * 3 - together(&world);
     assert!(lost + found.0 >= locked.0, "{lost} {found} {locked}");
 }
+
+#[test]
+fn a_claim_that_lapsed_makes_the_next_one_dearer_and_takes_nothing_from_the_term() {
+    let (mut world, id) = lost();
+    let economy = world.rules.parameters.economy.clone();
+    let renewal = |periods, least| Body::RenewDealSet {
+        pack: id.pack,
+        periods: Periods(periods),
+        least,
+    };
+    // The other shard lives for long enough.
+    world.done(1, renewal(40, 1));
+    let before = world.deal(&id);
+    for (lapsed, (who, provider)) in [(REPAIRER, SECOND), (4, THIRD), (REPAIRER, SECOND)]
+        .into_iter()
+        .enumerate()
+    {
+        let deposit = economy.repair_deposit.0 << lapsed;
+        world.done(who, claim(id, provider));
+        let repair = world.deal(&id).repair.unwrap();
+        assert_eq!(repair.deposit.0, deposit);
+        // The owner does not pay into what a repairer may let lapse.
+        let both = renewal(50, 2);
+        let few = "the number of deals that can have so many periods left";
+        world.refused(1, both, few);
+        let burnt = query::supply(&world.view).unwrap().burnt;
+        world.prove_until(repair.due);
+        assert!(query::supply(&world.view).unwrap().burnt.0 - burnt.0 >= deposit);
+        let deal = world.deal(&id);
+        assert_eq!((deal.term, deal.lapsed), (before.term, lapsed as u32 + 1));
+        world.prove_until(deal.release.unwrap_or(repair.due));
+    }
+}

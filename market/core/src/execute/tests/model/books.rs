@@ -88,6 +88,7 @@ pub struct Repair {
     pub deposit: u128,
     pub work: u128,
     pub fined: u128,
+    pub term: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +138,8 @@ pub struct Deal {
     pub release: Option<u64>,
     /// Of what its loss paid, what is for the work of replacing it.
     pub set_aside: u128,
+    /// Repairs of it that came to nothing.
+    pub lapsed: u32,
     pub repair: Option<Repair>,
     /// What lay in it has gone back to the repair budget already.
     pub escrow_went_back: bool,

@@ -70,6 +70,7 @@ impl Model {
                 demands: Vec::new(),
                 release: None,
                 set_aside: 0,
+                lapsed: 0,
                 repair: None,
                 escrow_went_back: false,
             };
@@ -134,7 +135,8 @@ impl Model {
                 continue;
             }
             let provider = &self.providers[deal.provider as usize];
-            if provider.retiring.is_some() || provider.offer.price.0 > deal.rate {
+            let goes_on = provider.retiring.is_none() && deal.repair.is_none();
+            if !goes_on || provider.offer.price.0 > deal.rate {
                 continue;
             }
             kept += 1;
@@ -213,7 +215,7 @@ impl Model {
         need(rest > 0)?;
         let work = deal.set_aside;
         let cost = deal.price * u128::from(rest) + work;
-        let deposit = self.p.economy.repair_deposit.0;
+        let deposit = self.p.economy.repair_deposit.0 << deal.lapsed.min(20);
         need(self.free(by) >= deposit + self.p.economy.minimum_collateral.0)?;
         let due = self.height + self.p.promise.0;
         let set = self.sets.get_mut(&id.pack)?;
@@ -221,6 +223,7 @@ impl Model {
         let fined = set.fined.min(cost);
         set.fined -= fined;
         let deal = self.deals.get_mut(id)?;
+        let term = deal.term;
         deal.set_aside = 0;
         deal.provider = by;
         deal.worker = *sender;
@@ -234,6 +237,7 @@ impl Model {
             deposit,
             work,
             fined,
+            term,
         });
         Some(())
     }
@@ -246,6 +250,8 @@ impl Model {
         };
         let (provider, escrow) = (deal.provider, Self::escrow(deal));
         deal.set_aside = repair.work;
+        deal.term = repair.term;
+        deal.lapsed += 1;
         deal.escrow_went_back = true;
         let set = self.sets.get_mut(&id.pack).unwrap();
         set.budget += escrow + repair.work;

@@ -299,6 +299,7 @@ impl Objects {
                 demand: None,
                 release: None,
                 set_aside: Amount::ZERO,
+                lapsed: 0,
                 repair: None,
             };
             writes.insert(keys::deal(&id), Some(encode(&deal)?));
