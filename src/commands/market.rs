@@ -1,11 +1,17 @@
 //! `holdfast market`: the ledger, its API and its explorer.
 
+use super::client::told;
 use crate::output::{CommandError, Output};
 use holdfast_market::ordering::Meeting;
 use holdfast_market::run::{Config, Market, OrderedBy, init};
+use holdfast_market::validator::ValidatorKeys;
+use holdfast_market_core::message::Body;
+use holdfast_market_core::units::{Address, Height, MessageId};
+use holdfast_wire::ledger::{LedgerClient, Sender};
 use holdfast_wire::network::NetworkFolder;
+use serde::Serialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -27,6 +33,39 @@ enum MarketCommand {
         /// The market's data folder.
         #[arg(long)]
         data: PathBuf,
+    },
+    /// Make this market's key that of a validator; its owner then stakes for it.
+    #[command(
+        after_help = "Example:\n  holdfast market register --network FOLDER --data DIR --owner thold1… --commission 50\n\nThe validator's own account pays the fee: send it a HOLD first."
+    )]
+    Register {
+        /// The network's folder.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: PathBuf,
+        /// The market's data folder, with its keys.
+        #[arg(long)]
+        data: PathBuf,
+        /// Who stakes for it and is paid its commission.
+        #[arg(long)]
+        owner: String,
+        /// The owner's share of what others' stakes earn, in thousandths. It can only fall.
+        #[arg(long, value_name = "THOUSANDTHS")]
+        commission: u64,
+    },
+    /// Say that this validator is back after it rested, or lower its commission.
+    #[command(
+        after_help = "Example:\n  holdfast market return --network FOLDER --data DIR\n\nIt has turns again once the activation delay is over."
+    )]
+    Return {
+        /// The network's folder.
+        #[arg(long, env = "HOLDFAST_NETWORK")]
+        network: PathBuf,
+        /// The market's data folder, with its keys.
+        #[arg(long)]
+        data: PathBuf,
+        /// From now on, in thousandths; by default as it was.
+        #[arg(long, value_name = "THOUSANDTHS")]
+        commission: Option<u64>,
     },
     /// Run a market until it is told to stop.
     #[command(
@@ -85,6 +124,43 @@ pub async fn run(args: MarketArgs, output: &Output) -> Result<(), CommandError> 
                 )
             })
         }
+        MarketCommand::Register {
+            network,
+            data,
+            owner,
+            commission,
+        } => {
+            let (keys, folder, sender) = validator(&network, &data)?;
+            let prefix = folder.genesis().address_prefix();
+            let body = Body::RegisterValidator {
+                owner: Address::from_text(&owner, prefix)?,
+                beacon: keys.beacon().public(),
+                possession: keys.beacon().possession(),
+                commission_thousandths: commission,
+            };
+            let words = "registered; its owner stakes for it with `holdfast stake add`";
+            output.result(&sent(&keys, &sender, body).await?, |done| {
+                format!("{words} {}, at height {}", done.text(prefix), done.height)
+            })
+        }
+        MarketCommand::Return {
+            network,
+            data,
+            commission,
+        } => {
+            let (keys, folder, sender) = validator(&network, &data)?;
+            let record = sender.client().validator(keys.address()).await;
+            let record = record.map_err(|error| told(error.into()))?;
+            let body = Body::UpdateValidator {
+                beacon: keys.beacon().public(),
+                possession: keys.beacon().possession(),
+                commission_thousandths: commission.unwrap_or(record.commission_thousandths),
+            };
+            let prefix = folder.genesis().address_prefix();
+            output.result(&sent(&keys, &sender, body).await?, |done| {
+                format!("{} is back, at height {}", done.text(prefix), done.height)
+            })
+        }
         MarketCommand::Run {
             network,
             data,
@@ -92,6 +168,46 @@ pub async fn run(args: MarketArgs, output: &Output) -> Result<(), CommandError> 
             ordering,
         } => serve(network, data, listen, ordering).await,
     }
+}
+
+/// A validator's message that was executed.
+#[derive(Serialize)]
+struct Sent {
+    validator: Address,
+    message: MessageId,
+    height: Height,
+}
+
+impl Sent {
+    fn text(&self, prefix: &'static str) -> String {
+        self.validator.to_text(prefix)
+    }
+}
+
+/// A validator's keys, its network, and what sends its messages.
+fn validator(
+    network: &Path,
+    data: &Path,
+) -> Result<(ValidatorKeys, NetworkFolder, Sender), CommandError> {
+    let folder = NetworkFolder::open(network)?;
+    let keys = ValidatorKeys::load(data)?;
+    let sender = Sender::new(
+        LedgerClient::new(folder.api())?,
+        folder.network(),
+        folder.genesis().parameters.clone(),
+        keys.consensus().clone(),
+    );
+    Ok((keys, folder, sender))
+}
+
+async fn sent(keys: &ValidatorKeys, sender: &Sender, body: Body) -> Result<Sent, CommandError> {
+    let executed = sender.send(body).await;
+    let executed = executed.map_err(|error| told(error.into()))?;
+    Ok(Sent {
+        validator: keys.address(),
+        message: executed.id,
+        height: executed.height,
+    })
 }
 
 async fn serve(
