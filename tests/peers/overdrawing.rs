@@ -174,7 +174,7 @@ async fn a_reader_that_overdraws_gets_its_credit_and_no_more_and_the_node_is_pai
     let most = reader.sign(&key, channel, Amount(u128::MAX));
     reader.refused(most, "the channel holds").await;
     let forged = reader.sign(&SigningKey::from_bytes(&[8; 32]), channel, part);
-    reader.refused(forged, "not signed by its payer").await;
+    reader.refused(forged, "not signed by its reader").await;
     met("a reader with a forged voucher");
     let mut elsewhere = channel;
     elsewhere.provider.0 += 1;
