@@ -40,12 +40,12 @@ async fn send(session: &Session, body: Body) -> Result<Executed, Done> {
     }
 }
 
-/// The finder's share of what the provider has locked for the deal.
-async fn reward(session: &Session, penalty: Amount) -> Amount {
+/// The finder's share of a penalty. It is asked for before anything is sent: what cannot be known is
+/// not said to be nothing.
+async fn reward(session: &Session, penalty: Amount) -> Result<Amount, Done> {
     let economy = session.economy().await;
-    economy.map_or(Amount::ZERO, |economy| {
-        finder_share(&economy, penalty).unwrap_or_default()
-    })
+    let economy = economy.map_err(|error| Done::Failed(error.to_string()))?;
+    finder_share(&economy, penalty).map_err(|error| Done::Failed(error.to_string()))
 }
 
 pub(super) async fn show_fraud(session: &Session, case: &Case<'_>, opening: PieceOpening) -> Done {
@@ -53,10 +53,14 @@ pub(super) async fn show_fraud(session: &Session, case: &Case<'_>, opening: Piec
         deal: case.id,
         opening,
     };
+    let reward = match reward(session, case.deal.locked).await {
+        Ok(reward) => reward,
+        Err(done) => return done,
+    };
     match send(session, body).await {
         Ok(executed) => Done::FraudShown {
             height: executed.height,
-            reward: reward(session, case.deal.locked).await,
+            reward,
             refund: case.deal.escrow,
         },
         Err(done) => done,
@@ -78,11 +82,15 @@ pub(super) async fn claim(
         Ok(penalty) => penalty,
         Err(error) => return Some(Done::Failed(error.to_string())),
     };
+    let reward = match reward(session, penalty).await {
+        Ok(reward) => reward,
+        Err(done) => return Some(done),
+    };
     Some(
         match send(session, Body::ClaimBrokenPromise { receipt }).await {
             Ok(executed) => Done::PromiseClaimed {
                 height: executed.height,
-                reward: reward(session, penalty).await,
+                reward,
             },
             Err(done) => done,
         },
@@ -108,10 +116,14 @@ fn signed(receipt: &PortableReceipt, id: DealId) -> Option<SignedReceipt> {
 }
 
 pub(super) async fn demand(session: &Session, deal: DealId, quad: u64) -> Done {
+    let deposit = match super::deposit(session).await {
+        Ok(deposit) => deposit,
+        Err(error) => return Done::Failed(error.to_string()),
+    };
     match send(session, Body::DemandOpening { deal, quad }).await {
         Ok(executed) => Done::OpeningDemanded {
             quad,
-            deposit: super::deposit(session).await.unwrap_or_default(),
+            deposit,
             // Behind others' demands it may be a little later.
             due: schedule::opening_due(session.parameters(), executed.height, None),
         },
