@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod checkpoint;
 mod compare;
+pub mod drill;
 pub mod parallel;
 pub mod report;
 mod run;

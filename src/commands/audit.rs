@@ -1,5 +1,6 @@
 //! `holdfast audit`: a ledger, or a part of what it says, checked by this process alone.
 
+mod drill;
 mod export;
 mod provider;
 mod report;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 #[derive(clap::Args)]
 #[command(
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR --resume --report report.json\n  holdfast audit --bundle FILE --genesis-id HEX\n  holdfast audit receipt FILE --network FOLDER\n  holdfast audit provider 3 --network FOLDER\n  holdfast audit light --network FOLDER account thold1…\n  holdfast audit export FILE --network FOLDER\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
+    after_help = "Examples:\n  holdfast audit --network FOLDER\n  holdfast audit --network FOLDER --ledger DIR --resume --report report.json\n  holdfast audit --bundle FILE --genesis-id HEX\n  holdfast audit receipt FILE --network FOLDER\n  holdfast audit provider 3 --network FOLDER\n  holdfast audit light --network FOLDER account thold1…\n  holdfast audit export FILE --network FOLDER\n  holdfast audit drill --network FOLDER\n\nExits 0 only if everything holds; otherwise it names the first block or message that does not."
 )]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -42,6 +43,7 @@ enum AuditCommand {
     Light(super::light::LightArgs),
     Provider(provider::ProviderArgs),
     Export(export::ExportArgs),
+    Drill(drill::DrillArgs),
     /// Check the signature of an auditor's report, and show what it says.
     #[command(after_help = "Example:\n  holdfast audit verify-report report.json")]
     VerifyReport {
@@ -89,6 +91,7 @@ pub async fn run(args: AuditArgs, output: &Output) -> Result<(), CommandError> {
         Some(AuditCommand::Light(args)) => super::light::run(args, output).await,
         Some(AuditCommand::Provider(args)) => provider::run(args, output).await,
         Some(AuditCommand::Export(args)) => export::run(args, output).await,
+        Some(AuditCommand::Drill(args)) => drill::run(args, output).await,
         Some(AuditCommand::VerifyReport { file }) => report::verify(&file, output),
     }
 }

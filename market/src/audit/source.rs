@@ -15,6 +15,7 @@ use holdfast_market_core::tree;
 use holdfast_market_core::units::{BlockId, Height, NetworkId, TreeRoot};
 use holdfast_market_core::view::ViewError;
 use holdfast_wire::ledger::{LedgerClient, LedgerError as ClientError, ProvenState};
+use std::sync::Arc;
 
 /// A ledger to audit.
 pub enum Source {
@@ -24,6 +25,21 @@ pub enum Source {
     Folder(Box<Store>),
     /// From a bundle.
     Bundle(Box<Bundle>),
+    /// Another's, but for one byte: what a drill audits.
+    Changed {
+        /// Whose all other bytes are.
+        source: Arc<Source>,
+        /// What is not as it is there.
+        change: Change,
+    },
+}
+
+/// What is not as a ledger has it.
+pub enum Change {
+    /// This block is given in the place of the one of its height.
+    Block(Box<CertifiedBlock>),
+    /// The state root that the ledger says it has.
+    StateRoot,
 }
 
 /// What a ledger says of itself.
@@ -45,12 +61,17 @@ impl Source {
             Self::Api(client) => client.status().await?.network,
             Self::Folder(store) => store.network(),
             Self::Bundle(bundle) => bundle.head().network,
+            Self::Changed { source, .. } => Box::pin(source.network()).await?,
         })
     }
 
     /// Whether nothing is added to it while it is read.
     pub(super) fn is_still(&self) -> bool {
-        !matches!(self, Self::Api(_))
+        match self {
+            Self::Api(_) => false,
+            Self::Folder(_) | Self::Bundle(_) => true,
+            Self::Changed { source, .. } => source.is_still(),
+        }
     }
 
     pub(super) async fn claim(&self) -> Result<Claim, AuditError> {
@@ -82,6 +103,13 @@ impl Source {
                     head: Some(head.clone()),
                 }
             }
+            Self::Changed { source, change } => {
+                let mut claim = Box::pin(source.claim()).await?;
+                if matches!(change, Change::StateRoot) {
+                    claim.state_root.0[0] ^= 1;
+                }
+                claim
+            }
         })
     }
 
@@ -109,6 +137,17 @@ impl Source {
                 Ok(blocks)
             }
             Self::Bundle(bundle) => bundle.blocks(from),
+            Self::Changed { source, change } => {
+                let mut blocks = Box::pin(source.blocks(from, head)).await?;
+                if let Change::Block(other) = change {
+                    let height = other.block.header.height;
+                    let same = |block: &&mut CertifiedBlock| block.block.header.height == height;
+                    if let Some(block) = blocks.iter_mut().find(same) {
+                        block.clone_from(other);
+                    }
+                }
+                Ok(blocks)
+            }
         }
     }
 
@@ -130,6 +169,7 @@ impl Source {
                 Self::Api(client) => client.outcomes(claim.height).await?,
                 Self::Folder(store) => store.outcomes(claim.height)?.ok_or_else(none)?,
                 Self::Bundle(bundle) => return Ok(bundle.head().clone()),
+                Self::Changed { source, .. } => return Box::pin(source.head(genesis)).await,
             };
             (block.block.header.id()?, receipts_root(&outcomes)?)
         };
@@ -191,6 +231,7 @@ impl Source {
         match self {
             Self::Api(_) | Self::Bundle(_) => Ok(()),
             Self::Folder(store) => compare::compare(store, claim.height, replay, whole),
+            Self::Changed { source, .. } => source.compare(claim, replay, whole),
         }
     }
 }

@@ -74,6 +74,12 @@ pub struct ProofsByKind {
 }
 
 impl ProofsByKind {
+    /// Of all kinds together.
+    pub fn total(&self) -> u64 {
+        let kinds = [self.seal.count, self.embed.count, self.spacetime.count];
+        kinds.into_iter().fold(0, u64::saturating_add)
+    }
+
     pub(super) fn new(tally: ProofTally, watch: &Stopwatch) -> Self {
         let figures = |count, circuit| ProofFigures::of(count, watch.spent(circuit));
         Self {

@@ -3,6 +3,7 @@
 
 mod chain;
 mod changed;
+mod drill;
 mod parts;
 
 use super::{Audit, AuditError, Options, Source, audit, audit_with};
