@@ -486,6 +486,8 @@ pub enum Body {
         reader: Address,
         /// Moved from the sender's account into each of these channels.
         deposit: Amount,
+        /// Into so many at most: where more providers hold a shard by then, nothing is moved.
+        providers: u8,
         /// They begin to close at the end of this block; one that is open already never sooner than
         /// was said before.
         until: Height,

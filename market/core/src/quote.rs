@@ -157,11 +157,10 @@ pub fn work(body: &Body) -> usize {
         | Body::EndSector { .. }
         | Body::TerminateSector { .. } => (0, 1),
         // A deal set with all its deals, their providers or channels to them.
-        Body::CancelDealSet { .. }
-        | Body::RenewDealSet { .. }
-        | Body::ClaimRepair { .. }
-        | Body::AttachReadBudget { .. }
-        | Body::RevokeGrant { .. } => (0, 1),
+        Body::CancelDealSet { .. } | Body::RenewDealSet { .. } | Body::ClaimRepair { .. } => (0, 1),
+        // A channel to each.
+        Body::AttachReadBudget { providers, .. } => (usize::from(*providers), 0),
+        Body::RevokeGrant { providers, .. } => (providers.len(), 0),
         // Each deal is read, with its piece roots, also where it is refused.
         Body::AcceptDeals { deals, .. } => (deals.len().div_ceil(DEALS_PER_WORK), 0),
         // Its deal may have had sixteen workers before, and each may have signed.

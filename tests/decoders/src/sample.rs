@@ -339,6 +339,7 @@ pub(crate) fn bodies() -> Vec<Body> {
             pack: pack(),
             reader: address(3),
             deposit: amount,
+            providers: 6,
             until: Height(900),
         },
         Body::RevokeGrant {

@@ -7,6 +7,7 @@ use super::Context;
 use super::due::Due;
 use crate::channel::{Channel, ChannelId, Parties, SignedVoucher};
 use crate::ledger::{add, take};
+use crate::quote::MAX_SHARDS;
 use crate::refusal::{Refusal, Stop, require, require_equal, require_range};
 use crate::units::{Address, Amount, DealId, Height, PackId, ProviderId, ShardIndex};
 use crate::view::ReadView;
@@ -69,8 +70,15 @@ impl<V: ReadView> Context<'_, V> {
         pack: &PackId,
         reader: &Address,
         deposit: Amount,
+        providers: u8,
         until: Height,
     ) -> Result<(), Stop> {
+        require_range(
+            "the number of providers that are paid for",
+            providers.into(),
+            1,
+            MAX_SHARDS.into(),
+        )?;
         require(reader != sender, || Refusal::Mismatch {
             what: "the reader",
             found: "the payer itself".into(),
@@ -104,6 +112,13 @@ impl<V: ReadView> Context<'_, V> {
             what: format!("the deal set of pack {pack}"),
             found: "held by nobody",
             needed: "a shard that its provider has accepted and holds",
+        })?;
+        require(holders.len() <= usize::from(providers), || {
+            Refusal::Mismatch {
+                what: "the number of providers that hold a shard of the pack",
+                found: holders.len().to_string(),
+                expected: format!("at most the {providers} that are paid for"),
+            }
         })?;
         let parties = Parties {
             payer: *sender,

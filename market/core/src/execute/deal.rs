@@ -254,8 +254,12 @@ impl<V: ReadView> Context<'_, V> {
             let shard = &acceptance.shard;
             require(seen.insert(*shard), || Refusal::NotAscending("deals"))?;
             let mut deal = self.ledger.deal(shard)?;
-            require_equal("the deal's provider", &id, &deal.provider)?;
-            // Its owner may cancel it in the same block: that must not spoil the others' acceptance.
+            // Its owner may cancel it in the same block, and once it is lost somebody else may have it:
+            // that must not spoil the others' acceptance.
+            if deal.provider != id {
+                over = require_equal("the deal's provider", &id, &deal.provider).err();
+                continue;
+            }
             if deal.status != DealStatus::Proposed {
                 over = Some(refuse_deal(shard, &deal, "proposed"));
                 continue;

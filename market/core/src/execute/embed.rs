@@ -125,7 +125,8 @@ impl<V: ReadView> Context<'_, V> {
         for placed in replaced.iter().flat_map(|layout| &layout.subtrees) {
             if let Entry::Vacant(unknown) = whole.entry(placed.deal) {
                 let deal = self.ledger.deal(&placed.deal)?;
-                if deal.status.is_held() && deal.provider == sector.id.provider {
+                // A deal that was lost and came back to its provider lies where it was written since.
+                if deal.status.is_held() && lies_in(&deal, sector.id) {
                     unknown.insert(deal);
                 }
             }
@@ -140,9 +141,17 @@ impl<V: ReadView> Context<'_, V> {
             0,
             MAX_SECTOR_DEALS,
         )?;
-        for placed in after.into_iter().flat_map(|layout| &layout.subtrees) {
-            let count = counts.entry((placed.deal, placed.subtree)).or_default();
-            *count = count.saturating_add(1);
+        for layout in after {
+            let is_written = rewritten.contains(&layout.group);
+            for placed in &layout.subtrees {
+                // Where it lay before it was lost and came back does not count.
+                let is_new = |deal: &Deal| deal.status == DealStatus::Accepted;
+                if !is_written && deals.get(&placed.deal).is_some_and(is_new) {
+                    continue;
+                }
+                let count = counts.entry((placed.deal, placed.subtree)).or_default();
+                *count = count.saturating_add(1);
+            }
         }
         for (id, deal) in &whole {
             for subtree in 0..u32::try_from(deal.piece_roots.len()).unwrap_or(u32::MAX) {
@@ -277,6 +286,17 @@ impl<V: ReadView> Context<'_, V> {
             .into_iter()
             .map(|layout| (layout.group, layout))
             .collect();
+        let mut embedded = BTreeMap::new();
+        for id in embed_deals(embed) {
+            let deal = self.ledger.deal(&id)?;
+            if is_embedded_in(&deal, sector.id) {
+                embedded.insert(id, deal);
+            }
+        }
+        for layout in layouts.values_mut() {
+            let subtrees = &mut layout.subtrees;
+            subtrees.retain(|placed| !embedded.contains_key(&placed.deal));
+        }
         for group in &embed.groups {
             layouts.insert(group.layout.group, group.layout.clone());
         }
@@ -289,8 +309,7 @@ impl<V: ReadView> Context<'_, V> {
                 .0
                 .saturating_add(1),
         );
-        for id in embed_deals(embed) {
-            let mut deal = self.ledger.deal(&id)?;
+        for (id, mut deal) in embedded {
             // A promise whose height has passed is broken, also where no block's end has had room
             // to say so yet.
             let due = match &deal.repair {
@@ -300,7 +319,7 @@ impl<V: ReadView> Context<'_, V> {
                     schedule::promise_height(&self.parameters, at)
                 }
             };
-            if self.height <= due && is_embedded_in(&deal, sector.id) {
+            if self.height <= due {
                 self.finish_repair(&id, &mut deal)?;
                 deal.status = DealStatus::Proven {
                     sector: sector.id.number,
@@ -341,8 +360,11 @@ impl<V: ReadView> Context<'_, V> {
 /// Whether an embed of that sector is to prove the deal. A deal that was lost and is repaired by another
 /// provider is in no embed of the first, whatever the number of its sector.
 fn is_embedded_in(deal: &Deal, sector: SectorId) -> bool {
-    deal.status == DealStatus::Accepted
-        && (deal.provider, deal.sector) == (sector.provider, Some(sector.number))
+    deal.status == DealStatus::Accepted && lies_in(deal, sector)
+}
+
+fn lies_in(deal: &Deal, sector: SectorId) -> bool {
+    (deal.provider, deal.sector) == (sector.provider, Some(sector.number))
 }
 
 fn embed_deals(embed: &Embed) -> BTreeSet<DealId> {

@@ -189,6 +189,7 @@ fn attach(pack: PackId, deposit: Amount, until: u64) -> Body {
         pack,
         reader: address(READER),
         deposit,
+        providers: 2,
         until: Height(until),
     }
 }
@@ -340,6 +341,17 @@ fn a_budget_with_any_field_wrong_is_refused() {
     let now = world.height().0 + 1;
     world.refused(PAYER, attach(pack, one, now), "the budget was due");
     world.refused(READER, attach(pack, one, 99), "the reader");
+    for (number, why) in [
+        (0, "the number of providers that are paid for"),
+        (1, "at most the 1 that are paid for"),
+        (65, "the number of providers that are paid for"),
+    ] {
+        let mut body = attach(pack, one, 99);
+        if let Body::AttachReadBudget { providers, .. } = &mut body {
+            *providers = number;
+        }
+        world.refused(PAYER, body, why);
+    }
     // Whoever likes pays for a public pack.
     world.done(4, attach(pack, one, u64::MAX));
     assert_eq!(granted(&world, 0), None);

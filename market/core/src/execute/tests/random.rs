@@ -224,6 +224,7 @@ impl Random {
                 pack: self.pack(a),
                 reader: address(b as usize % 3),
                 deposit: amount,
+                providers: (a % 4) as u8,
                 until: Height(self.world.height().0.saturating_add(b)),
             },
             51 => Body::RevokeGrant {

@@ -1,6 +1,6 @@
 //! Shards that were lost, and who replaces them.
 
-use super::world::{World, address, deal_id, sector_id};
+use super::world::{World, address, deal_id, group, sector_id};
 use crate::message::{Body, DealSetProposal};
 use crate::parameters::Parameters;
 use crate::query;
@@ -433,6 +433,81 @@ fn a_fraud_of_the_repairer_returns_what_the_repair_took_and_burns_its_deposit() 
     assert_eq!(after.fined.0 - fresh.fined.0, locked.0 + deposit.0);
     assert!(budget(&world, &id.pack) >= before);
     assert_eq!(deal.set_aside, work(&world, &deal));
+}
+
+/// The first shard is lost by silence, repaired by the second provider, and lost with its sector.
+fn lost_twice() -> (World, DealId) {
+    let (mut world, pack) = stored(Amount::hold(1));
+    let id = deal_id(pack, 0);
+    world.done(5, Body::DemandOpening { deal: id, quad: 0 });
+    world.prove_until(world.deal(&id).demand.unwrap().due);
+    world.done(REPAIRER, claim(id, SECOND));
+    world.done(REPAIRER, world.accept_by(SECOND, id));
+    world.embed_by_hand(sector_of(SECOND), 7, id);
+    give_up(&mut world, REPAIRER, SECOND);
+    assert!(matches!(world.deal(&id).status, DealStatus::Failed { .. }));
+    (world, id)
+}
+
+#[test]
+fn who_lost_a_shard_may_have_it_again_after_another_and_write_it_where_there_is_room() {
+    let (mut world, id) = lost_twice();
+    let old = |world: &World| world.sector(0).groups.clone();
+    // What lay there once is still listed, and is nobody's piece any more.
+    assert_eq!(old(&world), [world.layout(group(5), &[id])]);
+    world.done(0, claim(id, LOSER));
+    world.done(0, world.accept(id));
+    let twice = vec![world.layout(group(5), &[id]), world.layout(group(6), &[id])];
+    world.refused(0, world.commit_embed(twice), "2 for subtree 0");
+    let written = world.layout(group(6), &[id]);
+    world.done(0, world.commit_embed(vec![written.clone()]));
+    world.advance(2);
+    world.done(0, world.commit_replica(6));
+    world.advance(2);
+    world.land_embed();
+    assert_eq!(old(&world), std::slice::from_ref(&written));
+    assert!(matches!(world.deal(&id).status, DealStatus::Proven { .. }));
+    // It stays there whole when that group is written again.
+    let empty = |world: &World, at| world.layout(group(at), &[]);
+    let without = world.commit_embed(vec![empty(&world, 6)]);
+    world.refused(0, without, "0 for subtree 0");
+    let beside = world.commit_embed(vec![empty(&world, 5), written]);
+    world.done(0, beside);
+}
+
+#[test]
+fn a_shard_that_another_has_by_now_does_not_spoil_the_acceptance_of_the_rest() {
+    let (mut world, id) = lost();
+    world.done(REPAIRER, claim(id, SECOND));
+    let mut more = proposal(&world, Amount::ZERO);
+    more.pack.nonce = 7;
+    let own = deal_id(more.pack.id().unwrap(), 0);
+    world.done(1, Body::ProposeDealSet(more));
+    let mut both = world.accept(id);
+    let (Body::AcceptDeals { deals, .. }, Body::AcceptDeals { deals: rest, .. }) =
+        (&mut both, world.accept(own))
+    else {
+        panic!("acceptances accept deals");
+    };
+    deals.extend(rest);
+    world.done(0, both);
+    assert_eq!(world.deal(&own).status, DealStatus::Accepted);
+    assert_eq!(world.deal(&id).provider, SECOND);
+    assert_eq!(world.deal(&id).status, DealStatus::Proposed);
+}
+
+#[test]
+fn a_shard_that_lies_in_another_sector_by_now_does_not_keep_its_old_group_from_being_written() {
+    let (mut world, id) = lost_twice();
+    world.done(0, claim(id, LOSER));
+    world.done(0, world.accept(id));
+    world.by_hand(|context| {
+        let mut deal = context.ledger.deal(&id)?;
+        deal.sector = Some(crate::units::SectorNumber(1));
+        context.ledger.put_deal(&id, &deal)
+    });
+    let empty = world.layout(group(5), &[]);
+    world.done(0, world.commit_embed(vec![empty]));
 }
 
 /// A set whose first shard was never accepted; its promise is broken now.

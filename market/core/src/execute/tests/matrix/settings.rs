@@ -433,6 +433,7 @@ fn budgets() -> Vec<Setting> {
         pack,
         reader: address(4),
         deposit: Amount::hold(5),
+        providers: 1,
         until: Height(world.height().0 + 50),
     };
     let (mut granted, _) = World::embedded();

@@ -175,14 +175,18 @@ pub fn spoiled(good: &Body) -> Cases {
             pack,
             reader,
             deposit,
+            providers,
             until,
         } => {
-            let with = |pack, reader, deposit, until| Body::AttachReadBudget {
+            let full = |pack, reader, deposit, providers, until| Body::AttachReadBudget {
                 pack,
                 reader,
                 deposit,
+                providers,
                 until,
             };
+            let with =
+                |pack, reader, deposit, until| full(pack, reader, deposit, *providers, until);
             let (pack, reader, deposit, until) = (*pack, *reader, *deposit, *until);
             let dear = |amount| with(pack, reader, amount, until);
             let mut cases = beyond(dear, "fund it with");
@@ -196,6 +200,10 @@ pub fn spoiled(good: &Body) -> Cases {
             let unknown = with(PackId([9; 32]), reader, deposit, until);
             cases.push((unknown, "no deal set of pack"));
             cases.push((with(pack, address(1), deposit, until), "the reader"));
+            for number in [0, 65, 255] {
+                let body = full(pack, reader, deposit, number, until);
+                cases.push((body, "the number of providers that are paid for"));
+            }
             cases
         }
         Body::RevokeGrant { reader, providers } => {
