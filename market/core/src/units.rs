@@ -244,6 +244,13 @@ impl fmt::Display for SectorId {
     }
 }
 
+impl ShardIndex {
+    /// The index as a list position.
+    pub const fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A deal: one shard of one deal set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DealId {

@@ -70,7 +70,7 @@ impl Column {
     }
 
     pub(super) fn descriptor(self) -> ColumnFamilyDescriptor {
-        ColumnFamilyDescriptor::new(self.name(), super::options())
+        ColumnFamilyDescriptor::new(self.name(), super::open::options())
     }
 }
 
