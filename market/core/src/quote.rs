@@ -158,8 +158,8 @@ pub fn work(body: &Body) -> usize {
         | Body::TerminateSector { .. } => (0, 1),
         // A deal set with all its deals, their providers or channels to them.
         Body::CancelDealSet { .. } | Body::RenewDealSet { .. } | Body::ClaimRepair { .. } => (0, 1),
-        // A channel to each.
-        Body::AttachReadBudget { providers, .. } => (usize::from(*providers), 0),
+        // A channel to each, and for the first the deal set with its deals.
+        Body::AttachReadBudget { providers, .. } => (usize::from(*providers), 1),
         Body::RevokeGrant { providers, .. } => (providers.len(), 0),
         // Each deal is read, with its piece roots, also where it is refused.
         Body::AcceptDeals { deals, .. } => (deals.len().div_ceil(DEALS_PER_WORK), 0),

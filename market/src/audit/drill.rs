@@ -63,6 +63,13 @@ pub enum Verdict {
         /// In one sentence.
         reason: String,
     },
+    /// It is refused, and for something else than what was changed.
+    Astray {
+        /// The block that was named.
+        block: Height,
+        /// In one sentence.
+        reason: String,
+    },
     /// The audit has not seen it.
     Passed,
     /// This ledger has nothing of the kind.
@@ -70,12 +77,13 @@ pub enum Verdict {
 }
 
 impl Drill {
-    /// The parts of which the audit has not seen the change.
-    pub fn passed(&self) -> Vec<&'static str> {
-        let passed = |place: &&Place| place.verdict == Verdict::Passed;
+    /// The parts of which the audit has not seen the change, or not said that it was this.
+    pub fn missed(&self) -> Vec<&'static str> {
+        let missed =
+            |place: &&Place| matches!(place.verdict, Verdict::Passed | Verdict::Astray { .. });
         self.places
             .iter()
-            .filter(passed)
+            .filter(missed)
             .map(|one| one.part)
             .collect()
     }
@@ -92,6 +100,8 @@ struct Part {
     name: &'static str,
     /// Whether every block has it.
     everywhere: bool,
+    /// Words of what must be said of it.
+    said: &'static str,
     flip: fn(&mut CertifiedBlock) -> bool,
 }
 
@@ -125,26 +135,31 @@ const PARTS: [Part; 10] = [
     Part {
         name: "a header's parent",
         everywhere: true,
+        said: "the header's parent",
         flip: |block| flip(&mut block.block.header.parent.0, 7),
     },
     Part {
         name: "a header's state root",
         everywhere: true,
+        said: "it says the state before it has root",
         flip: |block| flip(&mut block.block.header.state_root.0, 7),
     },
     Part {
         name: "a header's root of outcomes",
         everywhere: true,
+        said: "the header's receipts_root",
         flip: |block| flip(&mut block.block.header.receipts_root.0, 7),
     },
     Part {
         name: "a header's beacon",
         everywhere: true,
+        said: "the header's beacon",
         flip: |block| flip(&mut block.block.header.beacon.0, 80),
     },
     Part {
         name: "a certificate's signature",
         everywhere: true,
+        said: "it is the certificate that is wrong",
         flip: |block| match &mut block.certificate {
             Certificate::Embedded { signature } => flip(&mut signature.0, 7),
             Certificate::Bft { precommits, .. } => match precommits.last_mut() {
@@ -156,6 +171,7 @@ const PARTS: [Part; 10] = [
     Part {
         name: "a message's fee",
         everywhere: false,
+        said: "is not what its sender signed",
         flip: |block| match block.block.messages.last_mut() {
             Some(signed) => {
                 signed.message.fee.0 ^= 1;
@@ -167,6 +183,7 @@ const PARTS: [Part; 10] = [
     Part {
         name: "a message's signature",
         everywhere: false,
+        said: "is not what its sender signed",
         flip: |block| match block.block.messages.last_mut() {
             Some(signed) => flip(&mut signed.signature.0, 7),
             None => false,
@@ -175,16 +192,19 @@ const PARTS: [Part; 10] = [
     Part {
         name: "a seal proof",
         everywhere: false,
+        said: "the proof of sector",
         flip: |block| flip_proof(block, Circuit::Seal),
     },
     Part {
         name: "an embed proof",
         everywhere: false,
+        said: "the proof of sector",
         flip: |block| flip_proof(block, Circuit::Embed),
     },
     Part {
         name: "a spacetime proof",
         everywhere: false,
+        said: "the proof of sector",
         flip: |block| flip_proof(block, Circuit::Spacetime),
     },
 ];
@@ -218,22 +238,25 @@ pub async fn drill(
             },
             Some((byte, block)) => {
                 let change = Change::Block(Box::new(block));
+                let expected = (byte.block, part.said);
                 Place {
                     part: part.name,
                     byte: Some(byte),
-                    verdict: tried(genesis, keys, &source, change).await?,
+                    verdict: tried(genesis, keys, &source, change, expected).await?,
                 }
             }
         });
     }
     step(places.len(), all);
+    // An API's ledger has grown since: what it claims is of a block as high or higher.
+    let expected = (unchanged.height, "the ledger says its state has root");
     places.push(Place {
         part: "the state root that the ledger says it has",
         byte: Some(Byte {
             block: Height(0),
             offset: 0,
         }),
-        verdict: tried(genesis, keys, &source, Change::StateRoot).await?,
+        verdict: tried(genesis, keys, &source, Change::StateRoot, expected).await?,
     });
     Ok(Drill { unchanged, places })
 }
@@ -272,10 +295,19 @@ fn changed(
     if !flip(&mut other) {
         return Ok(None);
     }
-    Ok(differing(&encode(block)?, &encode(&other)?).map(|offset| {
-        let block = block.block.header.height;
-        (Byte { block, offset }, other)
-    }))
+    let height = block.block.header.height;
+    match differing(&encode(block)?, &encode(&other)?) {
+        Some(offset) => Ok(Some((
+            Byte {
+                block: height,
+                offset,
+            },
+            other,
+        ))),
+        None => Err(AuditError::Stopped(format!(
+            "block {height} with one bit changed is not written as one byte changed"
+        ))),
+    }
 }
 
 /// The one byte in which these differ, where it is one.
@@ -317,12 +349,23 @@ async fn tried(
     keys: &VerifyingKeys,
     source: &Arc<Source>,
     change: Change,
+    (least, said): (Height, &str),
 ) -> Result<Verdict, AuditError> {
+    let in_block = matches!(change, Change::Block(_));
     let changed = Source::Changed {
         source: Arc::clone(source),
         change,
     };
-    verdict(genesis, keys, &changed).await
+    Ok(match verdict(genesis, keys, &changed).await? {
+        Verdict::Refused {
+            block: Some(block),
+            reason,
+            ..
+        } if !reason.contains(said) || block < least || (in_block && block > least) => {
+            Verdict::Astray { block, reason }
+        }
+        other => other,
+    })
 }
 
 /// What an audit says; what keeps it from saying anything is an error.

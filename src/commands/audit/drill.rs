@@ -37,10 +37,10 @@ pub(super) async fn run(args: DrillArgs, output: &Output) -> Result<(), CommandE
     places.finish_and_clear();
     let drilled = result.map_err(told)?;
     output.result(&drilled, describe)?;
-    match drilled.passed().as_slice() {
+    match drilled.missed().as_slice() {
         [] => Ok(()),
-        passed => Err(CommandError::failed(
-            format!("the audit has not seen a change of {}", passed.join(", ")),
+        missed => Err(CommandError::failed(
+            format!("the audit has not named a change of {}", missed.join(", ")),
             "do not rely on this version's audits; report this, with the network's folder and the ledger",
         )),
     }
@@ -69,11 +69,14 @@ fn describe(drilled: &Drill) -> String {
             } => format!("refused at block {block}: {reason}"),
             Verdict::Refused { reason, .. } => format!("refused: {reason}"),
             Verdict::Passed => "NOT SEEN by the audit".into(),
+            Verdict::Astray { block, reason } => {
+                format!("NOT NAMED by the audit, which refused block {block}: {reason}")
+            }
             Verdict::Absent => "this ledger has none".into(),
         };
         text.push_str(&format!("\n{number:>2}  {}{at}\n    {said}", place.part));
     }
-    let tried = drilled.refused().saturating_add(drilled.passed().len());
+    let tried = drilled.refused().saturating_add(drilled.missed().len());
     text.push_str(&format!(
         "\n\n{} of {tried} changed bytes were refused.",
         drilled.refused()

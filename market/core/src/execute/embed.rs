@@ -363,7 +363,9 @@ fn is_embedded_in(deal: &Deal, sector: SectorId) -> bool {
     deal.status == DealStatus::Accepted && lies_in(deal, sector)
 }
 
-fn lies_in(deal: &Deal, sector: SectorId) -> bool {
+/// Whether that sector is where the deal's piece lies, or will: it may be listed in others, where it was
+/// before it was lost.
+pub(super) fn lies_in(deal: &Deal, sector: SectorId) -> bool {
     (deal.provider, deal.sector) == (sector.provider, Some(sector.number))
 }
 

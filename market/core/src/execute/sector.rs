@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::due::Due;
+use super::embed::lies_in;
 use crate::challenge;
 use crate::ledger::{add, take};
 use crate::message::PreCommit;
@@ -374,9 +375,8 @@ impl<V: ReadView> Context<'_, V> {
         require(sector.embed.is_none(), holding)?;
         for deal in sector.deals() {
             let deal = self.ledger.deal(&deal)?;
-            // One that another repairs by now is no concern of this sector any more.
-            let over = deal.provider != id.provider
-                || !deal.status.is_held() && deal.locked == Amount::ZERO;
+            // One that was lost and lies elsewhere by now is no concern of this sector any more.
+            let over = !lies_in(&deal, id) || !deal.status.is_held() && deal.locked == Amount::ZERO;
             require(over, holding)?;
         }
         self.unschedule_deadline(&sector);

@@ -30,7 +30,7 @@ async fn what_a_drill_says_is_what_an_audit_says_of_that_byte() {
     .unwrap();
     assert_eq!(steps.into_inner(), 12);
     assert!(drilled.unchanged.conserved);
-    assert_eq!(drilled.passed(), Vec::<&str>::new());
+    assert_eq!(drilled.missed(), Vec::<&str>::new());
     // This chain proves a seal and spacetime, and writes no deals.
     let absent: Vec<_> = drilled
         .places

@@ -147,11 +147,11 @@ fn example_a_budget_for_readers() {
     };
     let before = world.account(1);
     let fee = world.sign(1, before.nonce, attach.clone()).message.fee;
-    assert_eq!(fee.to_string(), "0.0012 HOLD");
+    assert_eq!(fee.to_string(), "0.0015 HOLD");
     world.done(1, attach);
     // Both shards are with one provider.
     let taken = Amount(before.balance.0 - world.account(1).balance.0);
-    assert_eq!(taken.to_string(), "5.0012 HOLD");
+    assert_eq!(taken.to_string(), "5.0015 HOLD");
 }
 
 #[test]

@@ -496,8 +496,8 @@ fn a_shard_that_another_has_by_now_does_not_spoil_the_acceptance_of_the_rest() {
     assert_eq!(world.deal(&id).status, DealStatus::Proposed);
 }
 
-#[test]
-fn a_shard_that_lies_in_another_sector_by_now_does_not_keep_its_old_group_from_being_written() {
+/// It came back to who lost it first, and lies in another sector of it.
+fn lies_elsewhere() -> (World, DealId) {
     let (mut world, id) = lost_twice();
     world.done(0, claim(id, LOSER));
     world.done(0, world.accept(id));
@@ -506,8 +506,25 @@ fn a_shard_that_lies_in_another_sector_by_now_does_not_keep_its_old_group_from_b
         deal.sector = Some(crate::units::SectorNumber(1));
         context.ledger.put_deal(&id, &deal)
     });
+    (world, id)
+}
+
+#[test]
+fn a_shard_that_lies_in_another_sector_by_now_does_not_keep_its_old_group_from_being_written() {
+    let (mut world, _) = lies_elsewhere();
     let empty = world.layout(group(5), &[]);
     world.done(0, world.commit_embed(vec![empty]));
+}
+
+#[test]
+fn a_shard_that_lies_in_another_sector_by_now_does_not_keep_its_old_one_from_ending() {
+    let (mut world, id) = lies_elsewhere();
+    assert_eq!(world.sector(0).groups, [world.layout(group(5), &[id])]);
+    world.done(0, Body::Retire { provider: LOSER });
+    // Past the window of the deadline that is open.
+    world.prove_until(Height(world.height().0 + 2));
+    let sector = sector_of(LOSER);
+    world.done(0, Body::EndSector { sector });
 }
 
 /// A set whose first shard was never accepted; its promise is broken now.

@@ -4,7 +4,7 @@ use super::super::play::{opening, piece_roots};
 use super::books::{Deal, Demand, GIB, Model, Repair, Set, Status, need, per_gib};
 use crate::message::{Acceptance, DealSetProposal, PieceOpening, SigningContext};
 use crate::receipt::SignedReceipt;
-use crate::units::{Address, DealId, PackId, ShardIndex};
+use crate::units::{Address, DealId, PackId, SectorId, ShardIndex};
 
 /// What the smallest piece takes.
 const UNIT: u64 = 16 * 1024;
@@ -12,6 +12,10 @@ const UNIT: u64 = 16 * 1024;
 impl Deal {
     pub fn is_held(&self) -> bool {
         matches!(self.status, Status::Accepted | Status::Proven { .. })
+    }
+
+    pub fn lies_in(&self, sector: SectorId) -> bool {
+        (self.provider, self.sector) == (sector.provider.0, Some(sector.number.0))
     }
 
     pub fn is_living(&self) -> bool {
@@ -153,8 +157,7 @@ impl Model {
         for acceptance in deals {
             let shard = acceptance.shard;
             let deal = self.deals.get(&shard)?;
-            need(deal.provider == id)?;
-            if deal.status != Status::Proposed {
+            if deal.provider != id || deal.status != Status::Proposed {
                 continue;
             }
             let rate = self.p.economy.deal_collateral_per_gib.0;

@@ -117,7 +117,7 @@ impl Model {
         self.before_window(sector)?;
         for (deal, _) in sector.groups.values().flatten() {
             let deal = &self.deals[deal];
-            let elsewhere = deal.provider != id.provider.0;
+            let elsewhere = !deal.lies_in(id);
             need(elsewhere || !deal.is_held() && deal.locked == 0)?;
         }
         self.gone(id);
@@ -235,7 +235,7 @@ impl Model {
             let before = after.insert(*group, placed.clone()).unwrap_or_default();
             for (deal, _) in before {
                 let live = &self.deals[&deal];
-                if live.is_held() && live.provider == id.provider.0 {
+                if live.is_held() && live.lies_in(id) {
                     whole.push(deal);
                 }
             }
@@ -243,7 +243,10 @@ impl Model {
         for id in whole {
             let shape = PieceShape::of(self.deals[&id].length, self.p.piece_levels).unwrap();
             for subtree in 0..shape.subtrees().len() as u32 {
-                let places = after.values().flatten();
+                // A piece that is new here may be listed where it lay before it was lost.
+                let counts = |group: &u8| written.contains_key(group) || !new.contains(&id);
+                let groups = after.iter().filter(|(group, _)| counts(group));
+                let places = groups.flat_map(|(_, placed)| placed);
                 need(places.filter(|place| **place == (id, subtree)).count() == 1)?;
             }
         }
@@ -277,6 +280,12 @@ impl Model {
         let at = embed.replica?;
         need(self.height > at + self.p.beacon_delay.0 && self.height <= at + self.p.embed_due.0)?;
         let from = self.period() + 1;
+        let mut landed = Vec::new();
+        for (deal, _) in embed.groups.values().flatten() {
+            if self.deals[deal].lies_in(id) && self.deals[deal].status == Status::Accepted {
+                landed.push(*deal);
+            }
+        }
         for (deal, _) in embed.groups.values().flatten() {
             let promised = self.sets[&deal.pack].at + self.p.promise.0;
             let deal = self.deals.get_mut(deal)?;
@@ -295,6 +304,9 @@ impl Model {
         }
         let sector = self.sectors.get_mut(&id)?;
         sector.embed = None;
+        for placed in sector.groups.values_mut() {
+            placed.retain(|(deal, _)| !landed.contains(deal));
+        }
         sector.groups.extend(embed.groups);
         sector.groups.retain(|_, placed| !placed.is_empty());
         Some(())
