@@ -285,8 +285,16 @@ fn commands_tell_the_same_story(network: &Network) {
     let again = kept("390");
     assert_eq!(again["objects"][0]["escrow"], "0");
     let status = network.done(&["status", "my tree"]);
-    let shard = &status["objects"][0]["packs"][0]["shards"][0];
-    assert!(shard["periods_left"].as_u64() > Some(390), "{shard}");
+    // The dead providers' deals may have failed by now.
+    let shards = status["objects"][0]["packs"][0]["shards"].as_array();
+    let (gone, kept): (Vec<_>, Vec<_>) = shards
+        .unwrap()
+        .iter()
+        .partition(|shard| shard["status"].as_str().unwrap().starts_with("failed"));
+    assert!(kept.len() >= gone.len(), "{status}");
+    for shard in kept {
+        assert!(shard["periods_left"].as_u64() > Some(390), "{shard}");
+    }
 
     let folder = network.folder.to_str().unwrap();
     let output = holdfast(&["testnet", "status", folder, "--json"]);
