@@ -102,8 +102,7 @@ fn one_ledger(network: &Network) {
         let said = network.done(&["audit", "export", &bundle, "--ledger", ledger]);
         bundles.push((said["head"]["height"].as_u64().unwrap(), bundle));
     }
-    // Blocks lie in a bundle as they lie in the ledger: what is shared is the same, byte for byte, but
-    // for the certificates, in which each market has kept the votes that came to it first.
+    // By the names of the blocks: in its certificates each market has the votes that came to it first.
     let least = bundles.iter().map(|(height, _)| *height).min().unwrap();
     let chains: BTreeSet<Vec<[u8; 32]>> = bundles
         .iter()

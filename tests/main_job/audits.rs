@@ -136,6 +136,14 @@ pub fn changed_bytes(network: &Network, folder: &Path) {
     let (code, said) = audit(&path, &bundle, &"0".repeat(64));
     assert_eq!(code, Some(1));
     assert!(said.contains("is of network"), "{said}");
+    // What lies beside a bundle came with it: no checkpoint is looked for there.
+    let output = holdfast(&["audit", "--bundle", path.to_str().unwrap(), "--resume"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--resume needs the checkpoint's file"),
+        "{said}"
+    );
     // A byte whose digest was not made anew, and one of the genesis.
     let mut other = bundle.clone();
     other[bundle.len() / 2] ^= 1;

@@ -274,11 +274,11 @@ async fn find(
         if blocks.is_empty() {
             break;
         }
-        for block in blocks {
+        for mut block in blocks {
             height = block.block.header.height;
             for (part, found) in PARTS.iter().zip(&mut found) {
                 if found.is_none() && (!part.everywhere || height >= middle) {
-                    *found = changed(&block, part.flip)?;
+                    *found = changed(&mut block, part.flip)?;
                 }
             }
         }
@@ -286,36 +286,35 @@ async fn find(
     Ok(found)
 }
 
-/// The block with one of its bytes changed, where it has the part.
+/// The block with one of its bytes changed, where it has the part. The block itself is as it was
+/// afterwards: a bit that is flipped twice is the same.
 fn changed(
-    block: &CertifiedBlock,
+    block: &mut CertifiedBlock,
     flip: fn(&mut CertifiedBlock) -> bool,
 ) -> Result<Option<(Byte, CertifiedBlock)>, AuditError> {
-    let mut other = block.clone();
-    if !flip(&mut other) {
+    if !flip(block) {
         return Ok(None);
     }
+    let other = block.clone();
+    flip(block);
     let height = block.block.header.height;
-    match differing(&encode(block)?, &encode(&other)?) {
-        Some(offset) => Ok(Some((
-            Byte {
-                block: height,
-                offset,
-            },
-            other,
-        ))),
-        None => Err(AuditError::Stopped(format!(
+    let byte = Byte {
+        block: height,
+        offset: differing(&encode(block)?, &encode(&other)?, height)?,
+    };
+    Ok(Some((byte, other)))
+}
+
+/// The one byte in which these differ.
+fn differing(one: &[u8], other: &[u8], height: Height) -> Result<usize, AuditError> {
+    let mut places = one.iter().zip(other).enumerate();
+    let mut next = || places.find_map(|(place, (one, other))| (one != other).then_some(place));
+    match (next(), next()) {
+        (Some(first), None) if one.len() == other.len() => Ok(first),
+        _ => Err(AuditError::Stopped(format!(
             "block {height} with one bit changed is not written as one byte changed"
         ))),
     }
-}
-
-/// The one byte in which these differ, where it is one.
-fn differing(one: &[u8], other: &[u8]) -> Option<usize> {
-    let mut places = one.iter().zip(other).enumerate();
-    let mut next = || places.find_map(|(place, (one, other))| (one != other).then_some(place));
-    let (first, second) = (next(), next());
-    first.filter(|_| second.is_none() && one.len() == other.len())
 }
 
 async fn other_genesis(
@@ -333,13 +332,11 @@ async fn other_genesis(
         });
     };
     first.amount.0 ^= 1;
-    let offset = differing(&encode(genesis)?, &encode(&other)?);
+    let block = Height(0);
+    let offset = differing(&encode(genesis)?, &encode(&other)?, block)?;
     Ok(Place {
         part,
-        byte: offset.map(|offset| Byte {
-            block: Height(0),
-            offset,
-        }),
+        byte: Some(Byte { block, offset }),
         verdict: verdict(&other, keys, source).await?,
     })
 }
